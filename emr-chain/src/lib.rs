@@ -19,7 +19,7 @@ mod rollup;
 mod settlement_layer;
 mod transaction;
 
-pub use account_changes::{QueuedChange, Revocation, SignedRevocation};
+pub use account_changes::{QueuedChange, Revocation, SignedChange, SignedRevocation, SignedRotation};
 pub use deploy::{
     DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, DeploymentRecord, SizeDeployment, SizeRecord, VerifierCode,
     deploy, deploy_on_named_chain, factory,

@@ -147,6 +147,16 @@ impl Registration {
         }
     }
 
+    /// The rollup key divided by 8.
+    pub const fn q(&self) -> CurvePoint {
+        CurvePoint { x: self.qx.0, y: self.qy.0 }
+    }
+
+    /// The commitment to the encryption key that the contract stores.
+    pub fn commitment(&self) -> Opaque {
+        self.encryption_commitment.unwrap_or_else(|| rsa_commitment(&self.rsa_modulus, &[1, 0, 1]))
+    }
+
     /// The role that is registered.
     pub const fn role(&self) -> Role {
         self.role

@@ -156,8 +156,7 @@ fn client_org(card: &Card) -> Result<AccountIndex, Failure> {
 /// # Errors
 /// Fails if the node cannot be reached, because a card names chain and contract.
 pub async fn whoami(options: &Options, role: Role) -> Result<(), Failure> {
-    let (profile, identity) = participant::identity(options, role)?;
-    let client = participant::connect(options, profile, identity).await?;
+    let client = participant::connect_as(options, role).await?;
     let card = client.card();
     if card.account.is_none() {
         eprintln!("not registered yet: others can use this card only to endorse or admit you");

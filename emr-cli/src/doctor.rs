@@ -16,10 +16,11 @@ use serde::Serialize;
 use crate::{
     account, break_glass, cards, delegate,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
-    force, invite,
+    invite, on_l1,
     options::{Options, RecordName, parse_purpose},
     outbox, participant, records,
     report::{Answer, Progress, print},
+    rotate::Rotate,
 };
 
 const DOCTOR: Role = Role::Doctor;
@@ -145,9 +146,11 @@ enum Command {
     Outbox(outbox::Command),
     /// Derive the whole state from L1 and compare it with the contract's
     Sync,
-    /// Send a patient's signed revocation to L1, and pay for it (`emr-patient revoke --force --output FILE` makes one)
+    /// Get a new rollup key, through L1: what a thief signs with the old one counts no more. Needs ether, or --output
+    Rotate(Rotate),
+    /// Send what somebody signed to L1, and pay for it (`emr-patient revoke --force --output FILE` and `rotate --output FILE` make such files)
     Relay {
-        /// The file that the patient wrote
+        /// The file that they wrote
         file: PathBuf,
     },
     /// Settle overdue entries of the queues on L1, as anyone may if the sequencer does not; needs ether, and no hospital
@@ -240,7 +243,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::checked(name, &retrieved, json)?;
             records::require_settled(name, &retrieved)
         }
-        Command::Relay { file } => force::relay(&options, DOCTOR, &file).await,
+        Command::Rotate(arguments) => arguments.run(&options, DOCTOR).await,
+        Command::Relay { file } => on_l1::relay(&options, DOCTOR, &file).await,
         #[cfg(feature = "hospital")]
         Command::SettleQueue(arguments) => crate::hospital::settle_queue::run(&options, DOCTOR, arguments).await,
         Command::Sync => sync(&participant::open(&options, DOCTOR).await?, json).await,

@@ -21,6 +21,7 @@ use crate::{
     options::{DEFAULT_NODE, DEFAULT_RPC, Options},
     outbox, passphrase,
     report::Progress,
+    rotate,
 };
 
 /// Opens the identity of a role.
@@ -109,8 +110,7 @@ pub fn node(options: &Options, address: &str) -> Result<NodeClient, Failure> {
 /// # Errors
 /// Fails like [`identity`], and if the node or the chain cannot be used.
 pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
-    let (profile, identity) = identity(options, role)?;
-    let client = connect(options, profile, identity).await?;
+    let client = connect_as(options, role).await?;
     let resumed = client.resume().await?;
     for line in summary(&resumed) {
         eprintln!("{line}");
@@ -134,6 +134,18 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
     }
     report_refused(client.profile(), role);
     Ok(client)
+}
+
+/// Opens the identity and connects to its node, without submitting anything. Takes a new rollup key into use if it is in force now.
+///
+/// # Errors
+/// Fails like [`identity`], and if the node or the chain cannot be used.
+pub async fn connect_as(options: &Options, role: Role) -> Result<Client, Failure> {
+    let passphrase = passphrase(options, role)?;
+    let (profile, identity) = unlock(&options.data_dir(role)?, role, &passphrase)?;
+    let rotated = identity.rotated();
+    let client = connect(options, profile, identity).await?;
+    rotate::finish(client, rotated, &passphrase).await
 }
 
 /// What became of the key directory, one line for each kind of change.
@@ -260,7 +272,7 @@ fn profile_failure(error: ProfileError, role: Role) -> Failure {
     }
 }
 
-fn identity_failure(error: &IdentityFileError, folder: &Path) -> Failure {
+pub(crate) fn identity_failure(error: &IdentityFileError, folder: &Path) -> Failure {
     let full = [ErrorKind::StorageFull, ErrorKind::QuotaExceeded, ErrorKind::FileTooLarge];
     match error {
         IdentityFileError::Io { path, source } if full.contains(&source.kind()) => {

@@ -20,6 +20,7 @@ use crate::{
     options::{Options, RecordName, parse_classes, parse_rights, parse_until},
     outbox, participant, records, rekey,
     report::{Answer, Progress, print, warn_of_age, written},
+    rotate::Rotate,
     storage,
 };
 
@@ -140,6 +141,8 @@ enum Command {
     /// List operations that are not settled yet; retry or discard refused records
     #[command(subcommand)]
     Outbox(outbox::Command),
+    /// Get a new rollup key, through L1: what a thief signs with the old one counts no more. Needs ether, or --output
+    Rotate(Rotate),
     /// Run the whole light check: grants, records and audit chain against a state root proved on L1
     Verify,
 }
@@ -237,6 +240,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             }
             records::delete(&client, &card, name, wait, json).await
         }
+        Command::Rotate(arguments) => arguments.run(&options, PATIENT).await,
         Command::Storage => storage::show(&open(&options).await?, json).await,
         Command::Verify => {
             let client = open(&options).await?;

@@ -13,6 +13,7 @@ use emr_core::{AccountIndex, PlainHttp};
 use crate::{
     error::ClientError,
     keys::{EthereumKey, Keys},
+    node::NodeError,
     profile::Profile,
 };
 
@@ -77,6 +78,11 @@ impl L1Client {
         Ok(Self { profile: Arc::new(profile), keys, rollup, account })
     }
 
+    /// The data folder.
+    pub fn profile(&self) -> &Profile {
+        &self.profile
+    }
+
     /// The contract. This participant's Ethereum key sends and pays transactions.
     pub const fn rollup(&self) -> &Rollup<DynProvider> {
         &self.rollup
@@ -85,6 +91,14 @@ impl L1Client {
     /// The account, if L1 knows one.
     pub const fn account(&self) -> Option<AccountIndex> {
         self.account
+    }
+
+    /// The account.
+    ///
+    /// # Errors
+    /// [`NodeError::NotRegistered`] if L1 knows none.
+    pub(crate) fn own_account(&self) -> Result<AccountIndex, NodeError> {
+        self.account.ok_or(NodeError::NotRegistered)
     }
 
     /// Checks that the Ethereum key can pay for transactions.

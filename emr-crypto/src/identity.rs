@@ -36,19 +36,29 @@ pub struct Identity {
     rsa: RsaSecret,
     rollup_seed: Zeroizing<[u8; 32]>,
     ethereum: Zeroizing<[u8; 32]>,
+    commitment_salt: Zeroizing<[u8; 32]>,
+    /// The seed of the next rollup key, between the beginning of a rotation and its end.
+    next_rollup_seed: Option<Zeroizing<[u8; 32]>>,
 }
 
-/// The encoding: a DAG-CBOR list of role, PKCS#8 DER of the RSA key, rollup seed and Ethereum key. (It is not a map,
-/// because the encoder sorts the fields of maps in buffers that nobody erases.)
+/// The encoding: a DAG-CBOR list of role, PKCS#8 DER of the RSA key, rollup seed, Ethereum key, commitment salt, and the next rollup seed or
+/// no bytes. (It is not a map, because the encoder sorts the fields of maps in buffers that nobody erases.)
 #[derive(Serialize, Deserialize)]
-struct Encoded(u8, ByteBuf, ByteArray<32>, ByteArray<32>);
+struct Encoded(u8, ByteBuf, ByteArray<32>, ByteArray<32>, ByteArray<32>, ByteBuf);
 
 impl Drop for Encoded {
     fn drop(&mut self) {
         self.1.zeroize();
-        self.2.as_mut_slice().zeroize();
-        self.3.as_mut_slice().zeroize();
+        for secret in [&mut self.2, &mut self.3, &mut self.4] {
+            secret.as_mut_slice().zeroize();
+        }
+        self.5.zeroize();
     }
+}
+
+/// The salt that belongs to a participant's first rollup key.
+fn first_salt(rollup_seed: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    aead::derive(rollup_seed, "emr/identity/commitment-salt/v1", b"")
 }
 
 fn is_ethereum_key(key: &[u8; 32]) -> bool {
@@ -69,7 +79,9 @@ impl Identity {
                 break key;
             }
         };
-        Self { role, rsa, rollup_seed: random::secret(), ethereum }
+        let rollup_seed = random::secret();
+        let commitment_salt = first_salt(&rollup_seed);
+        Self { role, rsa, rollup_seed, ethereum, commitment_salt, next_rollup_seed: None }
     }
 
     /// The same identity with this Ethereum key, 32 bytes big-endian.
@@ -84,11 +96,27 @@ impl Identity {
         Ok(self)
     }
 
-    /// The same identity with this seed of the rollup key, 32 bytes that were generated elsewhere.
+    /// The same identity with this seed of its first rollup key, 32 bytes that were generated elsewhere, and the salt that belongs to it.
     #[must_use]
     pub fn with_rollup_seed(mut self, seed: &[u8; 32]) -> Self {
         *self.rollup_seed = *seed;
+        self.commitment_salt = first_salt(seed);
         self
+    }
+
+    /// The same identity with a new next rollup key, unless it has one already. The present key counts until L1 has settled the next one.
+    #[must_use]
+    pub fn with_next_rollup_key(mut self) -> Self {
+        self.next_rollup_seed.get_or_insert_with(random::secret);
+        self
+    }
+
+    /// The same identity with its next rollup key as its only one. `None` if no rotation has begun. The RSA key, the Ethereum key and the commitment
+    /// salt stay, so what was encrypted to this identity and what it wrote stays readable.
+    #[must_use]
+    pub fn rotated(&self) -> Option<Self> {
+        let rollup_seed = self.next_rollup_seed.clone()?;
+        Some(Self { rollup_seed, next_rollup_seed: None, ..self.clone() })
     }
 
     /// The participant's role.
@@ -112,10 +140,10 @@ impl Identity {
     }
 
     /// The salt of the commitment to the encryption key, 32 bytes. A patient's account commits to their RSA key with
-    /// this salt, so that the commitment does not identify them. It is HKDF-SHA256 of the rollup seed, so it never
-    /// changes for an identity.
+    /// this salt, so that the commitment does not identify them. It is HKDF-SHA256 of the first rollup seed, and stays the same when the
+    /// rollup key changes: readers compare the salt of each record that the patient wrote with the patient's account.
     pub fn commitment_salt(&self) -> [u8; 32] {
-        *aead::derive(&self.rollup_seed, "emr/identity/commitment-salt/v1", b"")
+        *self.commitment_salt
     }
 
     pub(crate) fn to_bytes(&self) -> Zeroizing<Vec<u8>> {
@@ -124,6 +152,8 @@ impl Identity {
             self.rsa.to_der().to_vec().into(),
             ByteArray::new(*self.rollup_seed),
             ByteArray::new(*self.ethereum),
+            ByteArray::new(*self.commitment_salt),
+            self.next_rollup_seed.as_ref().map_or_else(ByteBuf::new, |seed| seed.to_vec().into()),
         );
         // The buffer is large enough that it never moves. Moving it would leave a copy of the secrets in memory.
         let mut bytes = Zeroizing::new(Vec::with_capacity(8192));
@@ -133,11 +163,17 @@ impl Identity {
 
     pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, IdentityError> {
         let encoded: Encoded = serde_ipld_dagcbor::from_slice(bytes).map_err(|_| IdentityError::Encoding)?;
+        let next_rollup_seed = match &encoded.5[..] {
+            [] => None,
+            seed => Some(Zeroizing::new(seed.try_into().map_err(|_| IdentityError::Encoding)?)),
+        };
         let identity = Self {
             role: Role::from_code(encoded.0).ok_or(IdentityError::Encoding)?,
             rsa: RsaSecret::from_der(&encoded.1)?,
             rollup_seed: Zeroizing::new(*encoded.2),
             ethereum: Zeroizing::new([0; 32]),
+            commitment_salt: Zeroizing::new(*encoded.4),
+            next_rollup_seed,
         };
         identity.with_ethereum(&encoded.3)
     }

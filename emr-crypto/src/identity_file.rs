@@ -1,7 +1,7 @@
 //! Identity files: an identity encrypted with a passphrase.
 //!
 //! ```text
-//! magic 12 "emr-identity" | version 1 | log2 N 1 | salt 32 | nonce 12 | sealed length 4 | sealed
+//! magic 12 "emr-identity" | version 1 (2) | log2 N 1 | salt 32 | nonce 12 | sealed length 4 | sealed
 //! ```
 //!
 //! Integers are big-endian. The key is scrypt (RFC 7914) of the passphrase's UTF-8 bytes and the salt, with r = 8, p =
@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 use crate::{Identity, IdentityError, aead, random};
 
 const MAGIC: &[u8; 12] = b"emr-identity";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const SALT_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 const HEADER_BYTES: usize = MAGIC.len() + 2 + SALT_BYTES + NONCE_BYTES + 4;

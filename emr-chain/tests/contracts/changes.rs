@@ -5,7 +5,8 @@ use alloy::{
     signers::SignerSync,
 };
 use emr_chain::{
-    QueueName, QueuedChange, Registration, Revert, Revocation, SettlementLayer, SignedRevocation, Standing,
+    QueueName, QueuedChange, Registration, Revert, Revocation, SettlementLayer, SignedRevocation, SignedRotation,
+    Standing,
 };
 use emr_core::{AccountIndex, GrantSlot, Opaque, Role, UnixTime};
 use emr_testkit::{Outcome, chain::account};
@@ -22,6 +23,7 @@ use crate::{
 on_each_chain!(
     a_patient_revokes,
     a_revocation_is_relayed_once,
+    a_rotation_is_relayed_once,
     a_wallet_revokes,
     only_patients_and_only_one_at_a_time,
     a_change_needs_a_settled_registration,
@@ -152,6 +154,37 @@ async fn a_revocation_is_relayed_once(world: World) -> Outcome {
         UnixTime::new(world.now().await? - 1)?,
     )?;
     assert!(matches!(relay(&expired).await?, Some(Revert::RegistrationExpired(_))));
+    Ok(())
+}
+
+/// Nobody can change what the owner signed, use it twice or elsewhere, and a signature for one change is none for another.
+async fn a_rotation_is_relayed_once(world: World) -> Outcome {
+    world.settled_patients(1).await?;
+    let (owner, instance) = (account(PATIENT)?.address(), *world.rollup.instance());
+    let nonce = world.rollup.nonce_of(owner).await?;
+    let deadline = UnixTime::new(DEADLINE)?;
+    let signed = patient(6).sign_rotation(&instance, owner, &account(PATIENT)?, nonce, deadline)?;
+    let relay = async |signed: &SignedRotation| {
+        let refused = world.rollup.rotate_keys_for(signed).await.err();
+        Outcome::Ok(refused.and_then(|error| error.revert().cloned()))
+    };
+    let registration = world.signed_patient(PATIENT, 6)?;
+    let revocation = world.signed_revocation(PATIENT, None).await?;
+    for forged in [
+        SignedRotation { registration: patient(7), ..signed.clone() },
+        SignedRotation { deadline: UnixTime::new(DEADLINE - 1)?, ..signed.clone() },
+        SignedRotation { signature: registration.signature, ..signed.clone() },
+        SignedRotation { signature: revocation.signature, ..signed.clone() },
+    ] {
+        assert_eq!(relay(&forged).await?, Some(Revert::InvalidOwnerSignature(owner)), "{forged:?}");
+    }
+    let elsewhere = another(&world).await?.rotate_keys_for(&signed).await.err();
+    assert_eq!(elsewhere.and_then(|error| error.revert().cloned()), Some(Revert::InvalidOwnerSignature(owner)));
+
+    assert_eq!(relay(&signed).await?, None);
+    world.settle_queues().await?;
+    // A second relay would bring back a key that the owner replaced since.
+    assert_eq!(relay(&signed).await?, Some(Revert::InvalidOwnerSignature(owner)));
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 use super::{Memory, setup, site::key_cache};
 use crate::{
     failure::{Exit, Failure, OrExit},
-    force,
+    on_l1,
     options::Options,
     report::{Answer, Progress, print},
 };
@@ -78,7 +78,7 @@ async fn setup_of(client: &L1Client) -> Result<SetupChoice, Failure> {
 /// # Errors
 /// Fails if the Ethereum node does not answer or shows other data than the contract's, or if somebody else was faster.
 pub async fn run(options: &Options, role: Role, arguments: Arguments) -> Result<(), Failure> {
-    let client = force::open(options, role).await?;
+    let client = on_l1::open(options, role).await?;
     client.require_ether().await?;
     let setup = setup_of(&client).await?;
     let progress = Progress::start("deriving the state from L1");

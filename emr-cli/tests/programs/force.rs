@@ -1,4 +1,4 @@
-//! The hospital is gone. A patient revokes on L1, and a doctor settles it, both without the hospital.
+//! A patient gets a new rollup key. Then the hospital is gone: the patient revokes on L1, and a doctor settles it, both without the hospital.
 
 use emr_testkit::part::{Anvil, Kubo};
 use serde_json::Value;
@@ -29,6 +29,27 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
     world.patient(&[&grant[..], &until].concat())?.done()?;
     let whoami: Value = serde_json::from_str(&world.doctor(&["--json", "whoami"])?.done()?)?;
     let doctor = whoami["ethereum"].as_str().ok_or_else(|| format!("no address: {whoami}"))?.to_owned();
+
+    // The patient's rollup key was stolen. They have no ether, so the doctor sends their new one.
+    let broke = world.patient(&["rotate"])?.failed(4)?;
+    assert!(broke.contains("has no ether") && broke.contains("emr-doctor relay FILE"), "{broke}");
+    let written = world.patient(&["rotate", "--output", "rotation.json"])?.done()?;
+    assert!(written.starts_with("the rollup key is still the old one: until "), "{written}");
+    assert!(world.doctor(&["relay", "rotation.json"])?.failed(4)?.contains("has no ether"));
+    world.ask_chain("anvil_setBalance", (doctor, ETHER))?;
+    let relayed: Value = serde_json::from_str(&world.doctor(&["--json", "relay", "rotation.json"])?.done()?)?;
+    assert_eq!((&relayed["index"], &relayed["change"]), (&0.into(), &"rotation".into()));
+    let old = std::fs::read_to_string(world.at("patient.json"))?;
+    let mut rotated = false;
+    for _ in 0..240 {
+        if world.patient(&["whoami"])?.done()? != old {
+            rotated = true;
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
+    assert!(rotated, "the new key is not in the patient's card");
+    assert!(world.patient(&["grants"])?.done()?.contains("summary"));
     node.kill()?;
 
     let refused = world.patient(&["revoke", "doctor.json"])?.failed(5)?;
@@ -39,10 +60,8 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
     assert!(written.starts_with("nothing is revoked yet: until "), "{written}");
     world.patient(&["revoke", "--force", "--output", "revocation.json"])?.failed(7)?;
     world.doctor(&["relay", "doctor.json"])?.failed(3)?;
-    assert!(world.doctor(&["relay", "revocation.json"])?.failed(4)?.contains("has no ether"));
-    world.ask_chain("anvil_setBalance", (doctor, ETHER))?;
     let relayed: Value = serde_json::from_str(&world.doctor(&["--json", "relay", "revocation.json"])?.done()?)?;
-    assert_eq!((&relayed["index"], &relayed["max_fee_wei"]), (&0.into(), &"0".into()));
+    assert_eq!((&relayed["index"], &relayed["max_fee_wei"]), (&1.into(), &"0".into()));
     world.doctor(&["relay", "revocation.json"])?.failed(4)?;
 
     // A patient who restored the identity alone, and a friend who never had to do with this hospital, name the rollup.
@@ -63,7 +82,7 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
         [&named[..4], &["--contract", "0x00000000000000000000000000000000000000bb", "relay", "again.json"]].concat();
     world.run_in(None, "emr-doctor", "friend", &elsewhere)?.failed(2)?;
     let relayed: Value = serde_json::from_str(&friend(&["--json", "relay", "again.json"])?.done()?)?;
-    assert_eq!(relayed["index"], 1);
+    assert_eq!(relayed["index"], 2);
 
     let early = world.doctor(&["settle-queue"])?.done()?;
     assert_eq!(early, "nothing is overdue that anyone may settle\n");

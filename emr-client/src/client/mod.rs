@@ -146,6 +146,14 @@ impl Client {
         Card::of(&*self.keys, &self.instance(), self.account().ok())
     }
 
+    /// The same participant with these keys, which have the same RSA and Ethereum keys: after a rotation of the rollup key.
+    #[must_use]
+    pub fn with_keys(self, keys: impl Keys + 'static) -> Self {
+        let client = Self { keys: Arc::new(keys), ..self };
+        client.log_in();
+        client
+    }
+
     /// Sets which states this client remembers. Without this, it remembers finalized states, and on a development chain
     /// every state.
     #[must_use]

@@ -11,9 +11,9 @@ use emr_crypto::RevokeError;
 use crate::{
     error::ClientError,
     flow::{
-        admission::AdmissionError, break_glass::EmergencyError, delegate::DelegateError,
-        force_revoke::ForceRevokeError, grant::GrantError, invite::InviteError, register::RegisterError,
-        retrieve::ReadError, settle_queue::SettleQueueError, upload::WriteError,
+        account_change::AccountChangeError, admission::AdmissionError, break_glass::EmergencyError,
+        delegate::DelegateError, grant::GrantError, invite::InviteError, register::RegisterError, retrieve::ReadError,
+        settle_queue::SettleQueueError, upload::WriteError,
     },
     node::NodeError,
     profile::{FileError, ProfileError, seen::SeenError},
@@ -113,6 +113,7 @@ codes! {
     UnsafeChain "unsafe-chain" Refused "on that chain anyone could forge proofs, or you did not name it"
     NotInvited "not-invited" Refused "the hospital pays only for people with an invitation"
     CannotInvite "cannot-invite" Refused "only hospitals and their doctors can invite"
+    OtherRollupKey "other-rollup-key" Refused "the account has another rollup key than this identity"
     NoEther "no-ether" Refused "the Ethereum key has no ether for a transaction"
     NotWaiting "not-waiting" Refused "no registration waits for a registrar"
     ChangeWaits "change-waits" Unavailable "a change of the account waits on L1"
@@ -187,9 +188,9 @@ impl ClientError {
             Self::RecordProof(_) => Code::RecordUnproved,
             Self::Receipt(_) => Code::ReceiptUnproved,
             Self::Malformed(_) => Code::NodeAnswer,
-            Self::OtherContract { .. } | Self::Deployment(_) | Self::ForceRevoke(ForceRevokeError::OtherRollup(_)) => {
-                Code::OtherContract
-            }
+            Self::OtherContract { .. }
+            | Self::Deployment(_)
+            | Self::AccountChange(AccountChangeError::OtherRollup(_)) => Code::OtherContract,
             Self::NotADevelopmentChain(_) | Self::OtherChain { .. } | Self::UnsafeSetup(_) => Code::UnsafeChain,
             Self::OtherHospital { .. } => Code::OtherHospital,
             Self::NotAHospital(_) => Code::NotAHospital,
@@ -208,8 +209,10 @@ impl ClientError {
             Self::Register(error) => register(error),
             Self::Admission(AdmissionError::NotRegistered(_)) => Code::OwnerNotRegistered,
             Self::Admission(AdmissionError::NotWaiting(_)) => Code::NotWaiting,
-            Self::ForceRevoke(ForceRevokeError::NotAPatient) => Code::NotAPatient,
-            Self::ForceRevoke(ForceRevokeError::NotQueued) => Code::L1Unproved,
+            Self::AccountChange(AccountChangeError::NotAPatient) => Code::NotAPatient,
+            Self::AccountChange(AccountChangeError::NotQueued) => Code::L1Unproved,
+            Self::AccountChange(AccountChangeError::Keys) => Code::Card,
+            Self::OtherRollupKey(_) => Code::OtherRollupKey,
             Self::ChangeWaits(_) => Code::ChangeWaits,
             Self::NoEther(_) => Code::NoEther,
             Self::SettleQueue(SettleQueueError::Sizes) => Code::OtherDeployment,

@@ -21,9 +21,9 @@ use emr_crypto::{DelegatedKeysError, DirectoryError, IdentityFileError, OwnDirec
 
 use crate::{
     flow::{
-        admission::AdmissionError, break_glass::EmergencyError, delegate::DelegateError,
-        force_revoke::ForceRevokeError, grant::GrantError, invite::InviteError, register::RegisterError,
-        retrieve::ReadError, settle_queue::SettleQueueError, upload::WriteError,
+        account_change::AccountChangeError, admission::AdmissionError, break_glass::EmergencyError,
+        delegate::DelegateError, grant::GrantError, invite::InviteError, register::RegisterError, retrieve::ReadError,
+        settle_queue::SettleQueueError, upload::WriteError,
     },
     keys::KeyError,
     node::NodeError,
@@ -130,9 +130,9 @@ pub enum ClientError {
     /// An admission failed.
     #[error(transparent)]
     Admission(#[from] AdmissionError),
-    /// A revocation was not sent to L1.
+    /// A change of the account was not sent to L1.
     #[error(transparent)]
-    ForceRevoke(#[from] ForceRevokeError),
+    AccountChange(#[from] AccountChangeError),
     /// Overdue entries were not settled.
     #[error(transparent)]
     SettleQueue(#[from] SettleQueueError),
@@ -141,6 +141,11 @@ pub enum ClientError {
         "a change of account {0} waits on L1, such as a forced revocation: try again when it is settled, within hours"
     )]
     ChangeWaits(AccountIndex),
+    /// The account has another rollup key than this identity.
+    #[error(
+        "account {0} has another rollup key on L1 than this identity: after `rotate`, use the newest copy of the file 'identity'. If you did not rotate,          somebody has your Ethereum key: revoke with `revoke --force`, and tell your hospital"
+    )]
+    OtherRollupKey(AccountIndex),
     /// The Ethereum key cannot pay for a transaction.
     #[error("{0} has no ether to pay for the transaction: send it some")]
     NoEther(Address),

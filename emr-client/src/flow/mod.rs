@@ -1,5 +1,6 @@
 //! What participants do, one flow a file. Each is a method of [`crate::Client`], or of [`crate::L1Client`] if it needs no node.
 
+pub mod account_change;
 pub mod admission;
 pub mod break_glass;
 pub mod delegate;
@@ -22,6 +23,7 @@ pub mod request;
 pub mod retrieve;
 mod retry;
 pub mod revoke;
+pub mod rotate;
 pub mod settle_queue;
 pub mod submit;
 pub mod upload;

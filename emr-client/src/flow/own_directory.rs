@@ -20,7 +20,7 @@ use crate::{
     keys,
     node::NodeError,
     profile::CurrentEpochs,
-    verify::card::CheckedCard,
+    verify::card::{Card, CardError, CheckedCard},
     verify::directory::PublishedDirectory,
     verify::light::LightError,
 };
@@ -166,7 +166,12 @@ impl Own {
 impl Client {
     /// The patient's own card, checked like any other card.
     pub(crate) async fn own_card(&self) -> Result<CheckedCard, ClientError> {
-        self.check_card(&self.card()).await
+        match self.check_card(&self.card()).await {
+            Err(ClientError::Card(CardError::Forged { account, field: Card::ROLLUP_KEY })) => {
+                Err(ClientError::OtherRollupKey(account))
+            }
+            checked => checked,
+        }
     }
 
     /// The patient's directory in force, or a new one if none was published, together with the grants.

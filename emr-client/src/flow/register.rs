@@ -64,6 +64,18 @@ fn prepare(keys: &dyn Keys, instance: &RollupInstance, org: Option<AccountIndex>
     Ok(Prepared { registration, possession: Some(possession) })
 }
 
+/// The registration of these keys, with the account's organisation.
+///
+/// # Errors
+/// [`KeyError`] if the keys cannot sign.
+pub(super) fn registration(
+    keys: &dyn Keys,
+    instance: &RollupInstance,
+    org: Option<AccountIndex>,
+) -> Result<Registration, KeyError> {
+    Ok(prepare(keys, instance, org)?.registration)
+}
+
 /// Signs a registration for relaying, in the form that the node takes.
 ///
 /// # Errors

@@ -222,6 +222,20 @@ impl Profile {
         IdentityFile::open(&identity_path(&self.folder), passphrase)
     }
 
+    /// Writes the identity file again: with a next rollup key when a rotation begins, and with the new one alone when it is in force.
+    ///
+    /// # Errors
+    /// [`IdentityFileError`] if the file cannot be written. Then the old one is still there.
+    pub fn replace_identity(
+        &self,
+        identity: &Identity,
+        passphrase: &SecretString,
+        cost: ScryptCost,
+    ) -> Result<(), IdentityFileError> {
+        let path = identity_path(&self.folder);
+        IdentityFile::create_on(&self.disk, &path, identity, passphrase, cost, Overwrite::Replace)
+    }
+
     /// The settings: node, chain, contract and account.
     ///
     /// # Errors

@@ -52,7 +52,7 @@ pub enum CardError {
     NotRegistered,
     /// The card differs from the state.
     #[error(
-        "the card is not that of account {account}: its {field} differs from the state. Do not use it; ask its owner in person"
+        "the card is not that of account {account}: its {field} differs from the state. Do not use it; ask its owner in person. Who made a new rollup key (`rotate`) has a new card"
     )]
     Forged {
         /// The account that the card names.
@@ -127,6 +127,9 @@ pub struct CheckedCard {
 }
 
 impl Card {
+    /// The field of [`CardError::Forged`] if the rollup key is not the account's.
+    pub(crate) const ROLLUP_KEY: &str = "rollup key";
+
     /// The card of the participant with these keys.
     pub fn of(keys: &(impl Signer + ?Sized), instance: &RollupInstance, account: Option<AccountIndex>) -> Self {
         let key = keys.rollup_key();
@@ -234,7 +237,7 @@ impl Card {
             return Err(forged("role"));
         }
         if leaf.key != key {
-            return Err(forged("rollup key"));
+            return Err(forged(Self::ROLLUP_KEY));
         }
         let committed = |key: &RsaPublic| CommittedKey { key: key.clone(), salt: None };
         if rsa.as_ref().is_some_and(|key| !committed(key).matches(leaf.role, &leaf.encryption)) {

@@ -5,11 +5,12 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use alloy::providers::Provider;
 use emr_chain::{
-    Revert, Revocation, RollupError, RollupInstance, SettlementLayer, SignedRevocation, endpoint::Endpoint,
+    Revert, Revocation, RollupError, RollupInstance, SettlementLayer, SignedChange, SignedRevocation,
+    endpoint::Endpoint,
 };
 use emr_client::{
     ClientError, L1Client,
-    flow::{force_revoke::ForceRevokeError, settle_queue::OverdueBatch},
+    flow::{account_change::AccountChangeError, settle_queue::OverdueBatch},
     node::NodeError,
     profile::Profile,
 };
@@ -108,7 +109,7 @@ async fn an_earlier_revocation_is_not_taken_for_this_one() -> TestResult {
         TestResult::Ok(L1Client::over(profile, identity, None, (&[lying_l1::shown(&scene, lie)], None)).await?)
     };
     let refused = lying(Lie::FirstEntry).await?.force_revoke(&ALL).await;
-    assert!(matches!(refused, Err(ClientError::ForceRevoke(ForceRevokeError::NotQueued))), "{refused:?}");
+    assert!(matches!(refused, Err(ClientError::AccountChange(AccountChangeError::NotQueued))), "{refused:?}");
     scene.next_batch().await?;
     assert_eq!(lying(Lie::Honest).await?.force_revoke(&ALL).await?.queued.index, 2);
     Ok(())
@@ -142,20 +143,22 @@ async fn a_silent_hospital_cannot_keep_a_grant_alive() -> TestResult {
     let broke = patient.force_revoke(&ALL).await;
     assert!(matches!(broke, Err(ClientError::NoEther(_))), "{broke:?}");
     let signed = patient.sign_revocation(ALL).await?;
-    let instance = RollupInstance { contract: Address::repeat_byte(9), ..signed.instance };
-    let moved = on_l1(DOCTOR).await?.relay_revocation(&SignedRevocation { instance, ..signed.clone() }).await;
-    assert!(matches!(moved, Err(ClientError::ForceRevoke(ForceRevokeError::OtherRollup(at))) if at == instance));
+    let SignedChange::Revocation(revocation) = &signed else { return Err("a revocation was signed".into()) };
+    let instance = RollupInstance { contract: Address::repeat_byte(9), ..revocation.instance };
+    let moved = SignedChange::Revocation(SignedRevocation { instance, ..revocation.clone() });
+    let moved = on_l1(DOCTOR).await?.relay(&moved).await;
+    assert!(matches!(moved, Err(ClientError::AccountChange(AccountChangeError::OtherRollup(at))) if at == instance));
     let stranger = on_l1(DOCTOR).await?;
     assert_eq!(stranger.rollup().instance().contract, contract);
-    let forced = stranger.relay_revocation(&signed).await?;
-    assert!(stranger.relay_revocation(&signed).await.is_err(), "it counts once");
+    let forced = stranger.relay(&signed).await?;
+    assert!(stranger.relay(&signed).await.is_err(), "it counts once");
     assert!(stranger.overdue_batch().await?.is_none());
 
     pass(&chain, 6 * 3600 + 60).await?;
     assert!(stranger.rollup().block_time(stranger.rollup().head().await?.block_number).await? > forced.strangers_from);
     // A younger one comes along: it could become overdue while the stranger proves.
     let younger = Revocation { slot: Some(GrantSlot::FIRST_ORDINARY), directory: None };
-    stranger.relay_revocation(&patient.sign_revocation(younger).await?).await?;
+    stranger.relay(&patient.sign_revocation(younger).await?).await?;
     let (batch, proof) = proved(&stranger).await?;
     assert_eq!(batch.entries(), 2);
     stranger.settle_overdue(batch, proof).await?;

@@ -23,6 +23,7 @@ mod power_cut;
 mod proxy;
 mod rekey;
 mod reorganised;
+mod rotate;
 mod scene;
 mod settled;
 mod which_header;

@@ -26,6 +26,29 @@ fn same(a: &Identity, b: &Identity) -> bool {
         && *a.rsa().to_der() == *b.rsa().to_der()
         && a.rollup_seed() == b.rollup_seed()
         && a.ethereum_secret() == b.ethereum_secret()
+        && a.commitment_salt() == b.commitment_salt()
+}
+
+/// The new rollup key is in the file before L1 hears of it, and the old one until the new one counts.
+#[test]
+fn a_rotation_begins_and_ends() {
+    let reopened = |identity: &Identity| {
+        let file = IdentityFile::seal(identity, &passphrase(), ScryptCost::Development).unwrap();
+        IdentityFile::unseal(&file, &passphrase()).unwrap()
+    };
+    let before = identity();
+    assert!(before.rotated().is_none());
+    let begun = reopened(&before.clone().with_next_rollup_key());
+    assert!(same(&begun, &before));
+    let after = begun.rotated().unwrap();
+    assert!(same(&begun.with_next_rollup_key().rotated().unwrap(), &after), "there is one next key");
+    assert_ne!(after.rollup_seed(), before.rollup_seed());
+    assert!(same(&reopened(&after), &after) && reopened(&after).rotated().is_none());
+    let expected = before.clone().with_rollup_seed(after.rollup_seed());
+    assert_ne!(after.commitment_salt(), expected.commitment_salt());
+    assert_eq!(after.commitment_salt(), before.commitment_salt());
+    assert_eq!(after.ethereum_secret(), before.ethereum_secret());
+    assert_eq!(*after.rsa().to_der(), *before.rsa().to_der());
 }
 
 #[test]
@@ -43,7 +66,7 @@ fn a_written_identity_is_read_again() {
 #[test]
 fn the_standard_cost_is_n_2_to_the_17() {
     let file = IdentityFile::seal(&identity(), &passphrase(), ScryptCost::default()).unwrap();
-    assert_eq!((&file[..12], file[12], file[13]), (&b"emr-identity"[..], 1, 17));
+    assert_eq!((&file[..12], file[12], file[13]), (&b"emr-identity"[..], 2, 17));
     IdentityFile::unseal(&file, &passphrase()).unwrap();
 }
 
@@ -107,7 +130,7 @@ fn every_altered_byte_is_an_error() {
     for position in 0..12 {
         assert!(matches!(altered(position), IdentityFileError::NotAnIdentityFile));
     }
-    assert!(matches!(altered(12), IdentityFileError::Version(0)));
+    assert!(matches!(altered(12), IdentityFileError::Version(3)));
     for position in (14..58).chain((62..file.len()).step_by(61)).chain([file.len() - 1]) {
         assert!(matches!(altered(position), IdentityFileError::WrongPassphrase), "{position}");
     }

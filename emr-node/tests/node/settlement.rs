@@ -59,6 +59,9 @@ async fn settled(scene: &Scene, number: u64) -> Outcome<BatchView> {
     let path = format!("v1/batches/{number}");
     let path = path.as_str();
     until(|| async { scene.hospital.get::<BatchView>(path).await.is_ok_and(|batch| batch.state == "settled") }).await?;
+    // The batch is durably settled a moment before the state that is served has it.
+    let shown = async || scene.hospital.get::<NodeStatus>("v1/status").await;
+    until(|| async { shown().await.is_ok_and(|status| status.batches >= number) }).await?;
     Ok(scene.hospital.get(path).await?)
 }
 

@@ -1,18 +1,19 @@
 //! What an owner does with their account on L1: they end grants, change keys, and close the account. Nobody's help is
 //! needed, and the sequencer cannot refuse it.
 
+mod revocation;
+mod rotation;
+
 use alloy::{
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, U256},
     providers::Provider,
     rpc::types::TransactionReceipt,
-    signers::SignerSync,
-    sol_types::SolStruct,
 };
-use emr_core::{GrantSlot, Opaque, UnixTime};
+use emr_core::UnixTime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bindings::{EmrRollup, IAccountChanges},
+    bindings::EmrRollup,
     queue::QueueName,
     registration::{Registration, RollupInstance},
     revert::RollupError,
@@ -20,84 +21,43 @@ use crate::{
     transaction::{L1Receipt, RELAY_GAS_CAP},
 };
 
-mod eip712 {
-    alloy::sol! {
-        /// The message that a patient signs. The contract's `forceRevokeFor` computes its hash again.
-        struct ForcedRevoke {
-            address owner;
-            bool all;
-            uint16 slot;
-            bool replaceDirectory;
-            uint256 directory;
-            uint256 nonce;
-            uint256 deadline;
-        }
-    }
-}
+pub use revocation::{Revocation, SignedRevocation};
+pub use rotation::SignedRotation;
 
-/// The grants of a patient that end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Revocation {
-    /// The slot of the grant that ends; `None` for all grants.
-    pub slot: Option<GrantSlot>,
-    /// The commitment to the new key directory; `None` if the present one stays.
-    pub directory: Option<Opaque>,
-}
-
-impl Revocation {
-    fn to_abi(self) -> IAccountChanges::Revocation {
-        IAccountChanges::Revocation {
-            all: self.slot.is_none(),
-            slot: self.slot.map_or(0, |slot| slot.get() as u16),
-            replaceDirectory: self.directory.is_some(),
-            directory: self.directory.map_or(U256::ZERO, |it| U256::from_be_bytes(it.to_be_bytes32())),
-        }
-    }
-
-    /// The hash that the owner signs (EIP-712). `nonce` is the owner's next one, [`Rollup::nonce_of`].
-    pub fn signing_hash(&self, instance: &RollupInstance, owner: Address, nonce: U256, deadline: UnixTime) -> B256 {
-        let IAccountChanges::Revocation { all, slot, replaceDirectory, directory } = self.to_abi();
-        let deadline = U256::from(deadline.get());
-        let message = eip712::ForcedRevoke { owner, all, slot, replaceDirectory, directory, nonce, deadline };
-        message.eip712_signing_hash(&instance.eip712_domain())
-    }
-
-    /// Signs as the owner, with the key of that externally owned account. Anyone can relay the result until `deadline`.
-    ///
-    /// # Errors
-    /// Returns [`alloy::signers::Error`] if the signer fails. A local key does not fail.
-    pub fn sign(
-        self,
-        instance: &RollupInstance,
-        owner: Address,
-        key: &impl SignerSync,
-        nonce: U256,
-        deadline: UnixTime,
-    ) -> Result<SignedRevocation, alloy::signers::Error> {
-        let signature = key.sign_hash_sync(&self.signing_hash(instance, owner, nonce, deadline))?;
-        Ok(SignedRevocation {
-            instance: *instance,
-            revocation: self,
-            owner,
-            deadline,
-            signature: signature.as_bytes().into(),
-        })
-    }
-}
-
-/// A revocation that the patient signed and anyone can relay.
+/// A change of an account that its owner signed and anyone can relay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SignedRevocation {
+#[serde(tag = "change", rename_all = "kebab-case")]
+pub enum SignedChange {
+    /// Grants end.
+    Revocation(SignedRevocation),
+    /// The account gets new keys.
+    Rotation(SignedRotation),
+}
+
+impl SignedChange {
     /// The rollup that it is for.
-    pub instance: RollupInstance,
-    /// The revocation.
-    pub revocation: Revocation,
-    /// The owner of the patient's account.
-    pub owner: Address,
+    pub const fn instance(&self) -> &RollupInstance {
+        match self {
+            Self::Revocation(signed) => &signed.instance,
+            Self::Rotation(signed) => &signed.instance,
+        }
+    }
+
+    /// The owner who signed it.
+    pub const fn owner(&self) -> Address {
+        match self {
+            Self::Revocation(signed) => signed.owner,
+            Self::Rotation(signed) => signed.owner,
+        }
+    }
+
     /// The last second at which the contract accepts it.
-    pub deadline: UnixTime,
-    /// 65 bytes `r || s || v` of an externally owned account, or a signature that an ERC-1271 wallet accepts.
-    pub signature: Bytes,
+    pub const fn deadline(&self) -> UnixTime {
+        match self {
+            Self::Revocation(signed) => signed.deadline,
+            Self::Rotation(signed) => signed.deadline,
+        }
+    }
 }
 
 /// A change of an account that waits in the urgent queue.
@@ -175,6 +135,19 @@ impl<P: Provider> Rollup<P> {
     pub async fn rotate_keys(&self, registration: &Registration) -> Result<QueuedChange, RollupError> {
         let fee = self.urgent_fee().await?;
         queued(&self.send(self.contract().rotateKeys(registration.to_abi()).value(fee)).await?, fee)
+    }
+
+    /// Relays new keys that an owner signed, and pays the fee.
+    ///
+    /// # Errors
+    /// Returns [`RollupError::Reverted`] if the contract refuses, and [`RollupError::TooMuchGas`] if the call needs more
+    /// than half a million gas.
+    pub async fn rotate_keys_for(&self, signed: &SignedRotation) -> Result<QueuedChange, RollupError> {
+        let fee = self.urgent_fee().await?;
+        let deadline = U256::from(signed.deadline.get());
+        let (owner, registration) = (signed.owner, signed.registration.to_abi());
+        let call = self.contract().rotateKeysFor(owner, registration, deadline, signed.signature.clone());
+        queued(&self.send_within(call.value(fee), RELAY_GAS_CAP).await?, fee)
     }
 
     /// Closes the sender's account, permanently.

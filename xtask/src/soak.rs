@@ -18,7 +18,7 @@ pub(crate) enum Soak {
     Mempool,
     /// Random histories of uploads, records, deletions, reorganisations and crashes, while the block store is swept
     Storage,
-    /// Changed hints of honest batches: what the circuit accepts, the plain statement must accept too
+    /// Every hint with other values; then many changed hints of honest batches: what the circuit accepts, the plain statement must accept too
     Hints,
     /// Changed proofs, which the native verifier, the verifier contract and snark-verifier's contract must all refuse
     Verifier,
@@ -26,13 +26,13 @@ pub(crate) enum Soak {
 
 impl Soak {
     /// The package, the test target, and the names of the tests.
-    const fn tests(self) -> (&'static str, &'static [&'static str], &'static str) {
+    const fn tests(self) -> (&'static str, &'static [&'static str], &'static [&'static str]) {
         match self {
-            Self::Http => ("emr-node", &["--test", "node"], "flood::"),
-            Self::Mempool => ("emr-node", &["--lib", "--all-features"], "sequencer::hostile::"),
-            Self::Storage => ("emr-node", &["--lib", "--all-features"], "storage::"),
-            Self::Hints => ("emr-rollup", &["--lib", "--all-features"], "changed_hints"),
-            Self::Verifier => ("emr-rollup", &["--test", "circuit_proof", "--all-features"], "changed_proofs"),
+            Self::Http => ("emr-node", &["--test", "node"], &["flood::"]),
+            Self::Mempool => ("emr-node", &["--lib", "--all-features"], &["sequencer::hostile::"]),
+            Self::Storage => ("emr-node", &["--lib", "--all-features"], &["storage::"]),
+            Self::Hints => ("emr-rollup", &["--lib", "--all-features"], &["every_hint_is_bound", "changed_hints"]),
+            Self::Verifier => ("emr-rollup", &["--test", "circuit_proof", "--all-features"], &["changed_proofs"]),
         }
     }
 }
@@ -59,7 +59,7 @@ pub(crate) fn run(root: &Path, soak: Soak, length: &Length) -> Result<(), CheckE
     const MINUTES: NonZeroU32 = NonZeroU32::new(10).unwrap();
     let (package, target, tests) = soak.tests();
     let mut command = checks::cargo(root, "test");
-    command.args(["--release", "--package", package]).args(target).args(["--", "--nocapture", tests]);
+    command.args(["--release", "--package", package]).args(target).args(["--", "--nocapture"]).args(tests);
     command.env("EMR_SOAK_ACCOUNTS", "10000");
     let minutes = match soak {
         Soak::Verifier => {

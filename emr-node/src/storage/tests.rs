@@ -10,5 +10,6 @@ mod reorganised;
 mod room;
 mod scene;
 mod shares;
+mod snapshots;
 mod staging;
 mod sweeps;

@@ -12,4 +12,5 @@ mod scene;
 mod shares;
 mod snapshots;
 mod staging;
+mod start_time;
 mod sweeps;

@@ -1,6 +1,10 @@
 //! The scene's snapshots: one after each batch. Every restart derives the state from the first batch and from each snapshot, and compares.
 
-use std::io;
+use std::{
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use alloy::primitives::keccak256;
 use emr_rollup::state::snapshot::PlainBytes;
@@ -112,5 +116,57 @@ impl Scene {
             }
         }
         Ok(newest.unwrap_or_else(genesis))
+    }
+}
+
+/// What a start needs, from the first batch and from the newest snapshot.
+pub(in crate::storage::tests) struct StartTimes {
+    pub(in crate::storage::tests) from_first: Duration,
+    /// For reading all operations and batches from the file; a part of `from_first`.
+    pub(in crate::storage::tests) read_all: Duration,
+    pub(in crate::storage::tests) load: Duration,
+    pub(in crate::storage::tests) rest: Duration,
+    /// For reading the pointers, and how many they are; a part of `rest` and of `from_first`.
+    pub(in crate::storage::tests) pointers: (Duration, usize),
+    pub(in crate::storage::tests) write: Duration,
+    /// How many operations the start from the snapshot read.
+    pub(in crate::storage::tests) read: usize,
+}
+
+impl Scene {
+    pub(in crate::storage::tests) fn newest_snapshot(&self) -> PathBuf {
+        self.folder.path().join(format!("snapshots/{}.snapshot", self.l1.len()))
+    }
+
+    /// Measures both on the running node's file.
+    pub(in crate::storage::tests) fn measure_start(&self) -> Outcome<StartTimes> {
+        let (mempool, snapshots) = (&self.engine.mempool, &self.engine.snapshots);
+        let began = Instant::now();
+        self.write_snapshot();
+        let write = began.elapsed();
+
+        let began = Instant::now();
+        drop((mempool.operations()?, mempool.batches_after(0)?));
+        let read_all = began.elapsed();
+        let began = Instant::now();
+        let first = derive(mempool, genesis(), view(&self.queue, &self.l1, 0))?;
+        let from_first = began.elapsed();
+
+        let began = Instant::now();
+        let header = snapshots.newest_first()?.remove(0).header?;
+        let base = snapshots.load(&header, &first.sizes)?.settled;
+        let load = began.elapsed();
+        let began = Instant::now();
+        let view = view(&self.queue, &self.l1, base.batches as usize);
+        let state = derive(mempool, base, view)?;
+        let rest = began.elapsed();
+        if state.settled.trees().root() != first.settled.trees().root() {
+            return Err("the snapshot leads to another state".into());
+        }
+        let began = Instant::now();
+        let pointers = mempool.pointers()?.len();
+        let pointers = (began.elapsed(), pointers);
+        let read = mempool.unsettled_and([])?.len();
+        Ok(StartTimes { from_first, read_all, load, rest, pointers, write, read })
     }
 }

@@ -105,12 +105,14 @@ impl Pruned {
         self.write(node).await?;
         let operator = self.testnet.operator(node).await?;
         let sealed: BatchView = operator.post("v1/batches/seal", &()).await?;
-        until(|| async { matches!(operator.get::<Option<ProofJob>>("v1/prover/job").await, Ok(Some(_))) }).await?;
+        let waits = || async { matches!(operator.get::<Option<ProofJob>>("v1/prover/job").await, Ok(Some(_))) };
+        until(waits).await.map_err(|error| format!("the job of batch {}: {error}", sealed.number))?;
         let job = operator.get::<Option<ProofJob>>("v1/prover/job").await?.ok_or("a job")?;
         operator.post_bytes(&format!("v1/prover/jobs/{}", sealed.number), prove(job).await?).await?;
         let path = format!("v1/batches/{}", sealed.number);
         let path = path.as_str();
-        until(|| async { operator.get::<BatchView>(path).await.is_ok_and(|batch| batch.state == "settled") }).await
+        let settled = || async { operator.get::<BatchView>(path).await.is_ok_and(|batch| batch.state == "settled") };
+        until(settled).await.map_err(|error| format!("the settlement of batch {}: {error}", sealed.number).into())
     }
 
     /// An orderly stop, which writes a snapshot, and the next start.
@@ -143,12 +145,8 @@ impl Pruned {
     async fn derived_afresh(&self) -> Outcome<Says> {
         let config = self.testnet.config()?;
         let folder = tempfile::tempdir()?;
-        for file in ["mempool.redb", "transaction.json"] {
-            let from = config.data_dir.join(file);
-            if from.exists() {
-                fs::copy(from, folder.path().join(file))?;
-            }
-        }
+        // Without the record of its transactions, this node sends none.
+        fs::copy(config.data_dir.join("mempool.redb"), folder.path().join("mempool.redb"))?;
         let node = Node::start(NodeConfig { data_dir: folder.path().to_owned(), ..config }).await?;
         let says = self.says(&node).await?;
         node.shutdown().await;

@@ -70,12 +70,12 @@ async fn a_derivation_from_a_snapshot_leads_to_the_same() -> Outcome {
     scene.settle()?;
     scene.restart().await?;
     assert_eq!(scene.compared, 3);
-    // The delegate's Revoke gives way to the patient's.
+    // The delegate's Revoke gives way to the patient's. (The upload makes the new node look at its disk.)
+    let blocks = scene.upload(DOCTORS[1], 2, 100).await?;
     scene.end_for_patient(70).await?;
     scene.revoke(70).await?;
     scene.request(DOCTORS[1]).await?;
     scene.settle()?;
-    let blocks = scene.upload(DOCTORS[1], 2, 100).await?;
     scene.write(DOCTORS[1], 0, &blocks).await?;
     scene.settle()?;
     scene.rekey(0, &[]).await?;
@@ -106,12 +106,20 @@ async fn a_snapshot_of_another_history_than_the_files_is_not_used() -> Outcome {
     scene.settle()?;
     scene.write(DOCTOR, 1, &[]).await?;
     scene.settle()?;
+    let folder = scene.newest_snapshot().parent().ok_or("a folder")?.to_owned();
+    let files = || fs::read_dir(&folder)?.map(|entry| Ok(entry?.path())).collect::<Outcome<Vec<_>>>();
+    let first: Vec<_> = files()?.into_iter().map(|path| Ok((fs::read(&path)?, path))).collect::<Outcome<_>>()?;
+    assert_eq!(first.len(), 3);
     let another = scene.of_another_patient();
     let old = scene.replace_l1(another).await?;
     for (number, doctor) in (64..).zip(DOCTORS) {
         scene.grant(number, doctor).await?;
     }
     scene.settle()?;
+    // As from a backup: the node itself removed them.
+    for (bytes, path) in first {
+        fs::write(path, bytes)?;
+    }
     let compared = scene.compared;
     scene.replace_l1(old).await?;
     assert_eq!(scene.compared, compared, "no snapshot fits the file");

@@ -77,7 +77,20 @@ impl Pruned {
     }
 
     async fn mine(&self, blocks: u64) -> Outcome {
-        Ok(self.testnet.anvil("anvil_mine", [blocks]).await?)
+        self.testnet.anvil::<Value>("anvil_mine", [blocks]).await?;
+        self.pass(blocks).await
+    }
+
+    /// Blocks that come at once are a second apart. anvil's clock follows them, so that the next block is not too early for a batch.
+    async fn pass(&self, seconds: u64) -> Outcome {
+        self.testnet.anvil::<Value>("evm_increaseTime", [seconds]).await?;
+        Ok(())
+    }
+
+    /// L1 takes back its newest blocks, and has as many others instead.
+    async fn reorganise(&self, depth: u64) -> Outcome {
+        self.testnet.anvil::<Value>("anvil_reorg", (depth, Vec::<Value>::new())).await?;
+        self.pass(depth).await
     }
 
     /// From now on, nothing can be read of the blocks below that of a snapshot, which its header names.
@@ -238,7 +251,7 @@ async fn any_reorganisation_ends_as_if_derived_afresh() -> Outcome {
             node = hospital.restart(node).await?;
         }
         let before = status(&hospital, &node).await?.batches;
-        hospital.testnet.anvil::<Value>("anvil_reorg", (depth, Vec::<Value>::new())).await?;
+        hospital.reorganise(depth).await?;
         let on_l1 = hospital.testnet.rollup.head().await?;
         assert!(on_l1.batch_count < before, "{depth}: L1 took no batch back");
         until(|| async {

@@ -367,7 +367,9 @@ impl RunningNode {
         }
         let snapshot = self.pipeline.follower.snapshot_at_stop(&self.pipeline.engine);
         if tokio::time::timeout(SNAPSHOT_AT_STOP, snapshot).await.is_err() {
-            tracing::warn!("the snapshot at the stop takes too long; if the process ends first, the next start takes longer");
+            tracing::warn!(
+                "the snapshot at the stop takes too long; if the process ends first, the next start takes longer"
+            );
         }
         // Waits until pending writes are complete and the file is closed.
         let closed = self.pipeline.engine.closed();

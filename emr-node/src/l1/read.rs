@@ -36,11 +36,7 @@ pub(crate) struct Start {
 impl Reader<'_> {
     /// Reads everything after the newest snapshot that can be used, at L1's head. `below` leaves out the snapshots with so many batches or more.
     /// Of batches with known gas, no receipt is read.
-    pub(crate) async fn read(
-        &self,
-        below: Option<u64>,
-        known_gas: impl Fn(u64) -> bool,
-    ) -> Result<Start, FollowError> {
+    pub(crate) async fn read(&self, below: Option<u64>, known_gas: impl Fn(u64) -> bool) -> Result<Start, FollowError> {
         let (position, head) = look(self.rollup, self.clock).await?;
         let kept = self.snapshots.newest_first().unwrap_or_else(|error| {
             tracing::warn!(%error, "the snapshots cannot be listed");
@@ -53,7 +49,11 @@ impl Reader<'_> {
             };
             match tried {
                 Ok((base, l1)) => {
-                    tracing::info!(batches = kept.batches, after = l1.batches.len(), "the state is derived from a snapshot");
+                    tracing::info!(
+                        batches = kept.batches,
+                        after = l1.batches.len(),
+                        "the state is derived from a snapshot"
+                    );
                     return Ok(Start { base, l1, position, head });
                 }
                 Err(unusable) => {

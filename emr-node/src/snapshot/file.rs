@@ -183,7 +183,6 @@ pub(super) fn read(rollup: RollupId, sizes: &Arc<CircuitSizes>, input: impl Read
         return Err(Unusable::Damaged("its leaves give another root"));
     }
     let Header { batches, last_time, commitment, block, .. } = header;
-    let settled =
-        SettledLedger { batches, last_time, commitment, ledger, history, rekeyed, sizes: Arc::clone(sizes) };
+    let settled = SettledLedger { batches, last_time, commitment, ledger, history, rekeyed, sizes: Arc::clone(sizes) };
     Ok(Snapshot { settled, block })
 }

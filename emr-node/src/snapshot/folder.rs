@@ -167,8 +167,7 @@ impl Snapshots {
         // Those with more batches are of a chain that L1 took back.
         let (later, earlier): (Vec<_>, Vec<_>) =
             self.newest_first()?.into_iter().partition(|kept| kept.batches > batches || kept.header.is_err());
-        let blocks: Vec<_> =
-            earlier.iter().flat_map(|kept| &kept.header).map(|header| header.block.number).collect();
+        let blocks: Vec<_> = earlier.iter().flat_map(|kept| &kept.header).map(|header| header.block.number).collect();
         let keep = spacing::kept(&blocks);
         let thinned = earlier.iter().enumerate().filter(|(place, _)| !keep.contains(place)).map(|(_, kept)| kept);
         later.iter().chain(thinned).for_each(|kept| self.remove(kept));

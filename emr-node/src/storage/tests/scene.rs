@@ -352,13 +352,7 @@ fn view(queue: &[Register], l1: &[BatchOnL1], after: usize) -> L1Data {
     }
 }
 
-fn start(
-    folder: &Path,
-    store: &FusedStore,
-    base: SettledLedger,
-    view: L1Data,
-    quotas: Quotas,
-) -> Outcome<Arc<Engine>> {
+fn start(folder: &Path, store: &FusedStore, base: SettledLedger, view: L1Data, quotas: Quotas) -> Outcome<Arc<Engine>> {
     let mempool = open_mempool(folder)?;
     let sizes = Arc::clone(&base.sizes);
     let state = derive(&mempool, base, view)?;

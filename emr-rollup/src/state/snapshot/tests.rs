@@ -58,8 +58,7 @@ fn a_ledger_that_was_read_executes_the_same() -> Outcome {
     let states = history()?;
     for (before, operation) in states[registrations().len()..].iter().zip(operations(&SMALL)) {
         let (mut written, mut again) = (before.clone(), read(&bytes(before)?)?);
-        let (expected, found) =
-            (written.execute(&operation, time(TIME))?, again.execute(&operation, time(TIME))?);
+        let (expected, found) = (written.execute(&operation, time(TIME))?, again.execute(&operation, time(TIME))?);
         assert_eq!((found.d2, found.entry), (expected.d2, expected.entry));
         assert_eq!(again.trees().root(), written.trees().root());
     }

@@ -10,7 +10,9 @@ use alloy::primitives::keccak256;
 use emr_rollup::state::snapshot::PlainBytes;
 
 use super::*;
-use crate::{derivation::DerivationError, l1::follow::Position, mempool::BatchRecord, snapshot::Snapshot, state::NodeState};
+use crate::{
+    derivation::DerivationError, l1::follow::Position, mempool::BatchRecord, snapshot::Snapshot, state::NodeState,
+};
 
 /// Everything that a derivation leads to, in memory and in the file.
 struct Led {

@@ -163,7 +163,7 @@ impl Snapshots {
         }
         let batches = snapshot.settled.batches;
         let path = self.path(batches);
-        self.disk.replace_in_parts(&path, |mut out| file::write(self.rollup, snapshot, &mut out))?;
+        self.disk.replace_in_parts(&path, |out| file::write(self.rollup, snapshot, out))?;
         // Those with more batches are of a chain that L1 took back.
         let (later, earlier): (Vec<_>, Vec<_>) =
             self.newest_first()?.into_iter().partition(|kept| kept.batches > batches || kept.header.is_err());

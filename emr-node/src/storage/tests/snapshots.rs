@@ -199,7 +199,7 @@ async fn another_rollup_or_version_is_not_read() -> Outcome {
     }
     let renamed = folder.path().join("snapshots/77.snapshot");
     fs::write(&path, &whole)?;
-    fs::rename(&path, &renamed)?;
+    Disk::default().rename(&path, &renamed)?;
     assert!(matches!(loaded(folder.path(), rollup()), Err(Unusable::Damaged(_))));
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, BufWriter, Write},
     path::Path,
     sync::Arc,
 };
@@ -15,6 +15,8 @@ use crate::{Step, Watch};
 
 /// The prefix of the names of unfinished files and folders.
 const UNFINISHED: &str = ".new-";
+/// How many bytes of a file that is written in parts are one write.
+const PART: usize = 1 << 18;
 
 /// The file system. Clones share the same disk.
 #[derive(Clone, Debug, Default)]
@@ -133,6 +135,45 @@ impl Disk {
         self.sync_folder(parent(path))
     }
 
+    /// The same as [`Self::replace`], for bytes that `write` makes one part after another, and that are never in memory together.
+    ///
+    /// # Errors
+    /// The error of `write` or of the file system. The old file is then unchanged, unless the last sync failed.
+    pub fn replace_in_parts(
+        &self,
+        path: &Path,
+        write: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent(path))?;
+        let from = file.path().to_owned();
+        self.done(Step::FileCreated(&from));
+        let parts = Parts { disk: self, path: &from, file: file.as_file_mut(), offset: 0 };
+        let mut out = BufWriter::with_capacity(PART, parts);
+        write(&mut out)?;
+        out.flush()?;
+        drop(out);
+        flush(file.as_file())?;
+        self.done(Step::FileSynced(&from));
+        #[expect(clippy::disallowed_methods, reason = "here it is synced")]
+        file.persist(path).map_err(|refused| refused.error)?;
+        self.done(Step::Renamed { from: &from, to: path });
+        self.sync_folder(parent(path))
+    }
+
+    /// Removes what a process left unfinished in a folder, for example because it was killed. Nobody else may write there. Does not sync.
+    ///
+    /// # Errors
+    /// Returns the file system's error.
+    pub fn remove_unfinished_files(&self, folder: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().starts_with(UNFINISHED) && entry.file_type()?.is_file() {
+                self.remove_file(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     /// The same as [`Self::replace`], for a file that must not exist yet.
     ///
     /// # Errors
@@ -244,6 +285,27 @@ impl Disk {
     }
 }
 
+/// An unfinished file that is written in parts.
+struct Parts<'a> {
+    disk: &'a Disk,
+    path: &'a Path,
+    file: &'a mut File,
+    offset: u64,
+}
+
+impl Write for Parts<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.disk.done(Step::Written { path: self.path, offset: self.offset, bytes: &bytes[..written] });
+        self.offset += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
 /// Calls `fsync`. Nothing else in this project does, except redb for its own files.
 #[expect(clippy::disallowed_methods, reason = "the one place")]
 fn flush(file: &File) -> io::Result<()> {
@@ -295,7 +357,17 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             assert_eq!(fs::metadata(&file)?.permissions().mode() & 0o777, 0o600);
         }
+        disk.replace_in_parts(&file, |out| (0..3_u8).try_for_each(|part| out.write_all(&vec![part; PART - 1])))?;
+        assert_eq!(fs::read(&file)?, [[0; PART - 1], [1; PART - 1], [2; PART - 1]].concat());
+        let refused = disk.replace_in_parts(&file, |out| {
+            out.write_all(&vec![3; 2 * PART])?;
+            Err(io::Error::other("the writer fails"))
+        });
+        assert!(refused.is_err() && fs::metadata(&file)?.len() == 3 * (PART as u64 - 1));
         assert_eq!(fs::read_dir(&deep)?.count(), 1, "nothing unfinished is left");
+        fs::write(deep.join(".new-left"), "by a process that was killed")?;
+        disk.remove_unfinished_files(&deep)?;
+        assert_eq!(fs::read_dir(&deep)?.count(), 1);
         disk.remove_folder_all(&folder.path().join("a"))?;
         assert_eq!(fs::read_dir(folder.path())?.count(), 0);
         assert!(disk.create_folder_all(&folder.path().join("a")).is_ok());

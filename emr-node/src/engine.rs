@@ -19,6 +19,7 @@ use crate::{
     mempool::Mempool,
     request_error::RequestError,
     sequencer::{Replacements, Walks},
+    snapshot::Snapshots,
     state::NodeState,
     storage::{InUse, Notes, Space, quota::Quotas},
     tasks::Tasks,
@@ -32,6 +33,7 @@ const PANICKED: &str = "the node met a bug and takes nothing until it has derive
 #[derive(Debug)]
 pub(crate) struct Engine {
     pub(crate) mempool: Mempool,
+    pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) blockstore: Arc<dyn Blockstore>,
     pub(crate) clock: Clock,
     pub(crate) instance: RollupInstance,
@@ -78,6 +80,7 @@ impl Drop for Watched<'_> {
 /// What a new engine starts from.
 pub(crate) struct EngineParts {
     pub(crate) mempool: Mempool,
+    pub(crate) snapshots: Arc<Snapshots>,
     pub(crate) blockstore: Arc<dyn Blockstore>,
     pub(crate) clock: Clock,
     pub(crate) instance: RollupInstance,
@@ -89,9 +92,10 @@ pub(crate) struct EngineParts {
 
 impl Engine {
     pub(crate) fn new(parts: EngineParts) -> Self {
-        let EngineParts { mempool, blockstore, clock, instance, sizes, signer, state, quotas } = parts;
+        let EngineParts { mempool, snapshots, blockstore, clock, instance, sizes, signer, state, quotas } = parts;
         Self {
             mempool,
+            snapshots,
             blockstore,
             clock,
             instance,

@@ -9,6 +9,7 @@ mod node;
 mod pipeline;
 mod request_error;
 mod sequencer;
+mod snapshot;
 mod state;
 mod storage;
 mod tasks;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use emr_chain::{
-    DeploymentRecord, Parameters, Rollup, RollupError,
+    DeploymentRecord, Head, Parameters, Rollup, RollupError,
     endpoint::{Endpoint, EndpointError},
     submitter::{Pace, SubmitError, Submitter, SubmitterConfig},
 };
@@ -16,7 +16,7 @@ use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
 use crate::{
-    derivation::{DerivationError, SettledLedger, derive},
+    derivation::{SettledLedger, derive},
     engine::{Engine, EngineParts},
     http::{
         FairListener, Peer,
@@ -25,12 +25,17 @@ use crate::{
         routes::{App, router},
         server::GRACE,
     },
-    l1::clock::Clock,
-    l1::follow::{self, FollowError, Follower},
+    l1::{
+        clock::Clock,
+        follow::{self, FollowError, Follower, Position},
+        read::{Reader, Start},
+    },
     mempool::{Anchor, Mempool, MempoolError},
     pipeline::Pipeline,
     pipeline::policy::SealPolicy,
     pipeline::prove::{Activity, ProverConfig, Proving},
+    snapshot::{RollupId, Snapshots},
+    state::NodeState,
     storage::{self, Space, quota::Quotas},
     tasks::{NodeTask, TaskEnded},
 };
@@ -38,6 +43,8 @@ use crate::{
 /// How often the node reads L1: if L1 is on this machine, and otherwise.
 const FOLLOW_HERE: Duration = Duration::from_millis(500);
 const FOLLOW_ELSEWHERE: Duration = Duration::from_secs(4);
+/// How long an orderly stop waits for its snapshot.
+const SNAPSHOT_AT_STOP: Duration = Duration::from_secs(60);
 
 /// The configuration of a node.
 #[derive(Clone, Debug)]
@@ -173,6 +180,7 @@ impl Node {
         };
         let (data_dir, sending) = (config.data_dir.clone(), submitter_config(&config)?);
         // The mempool comes first: it makes the folder, and keeps other nodes out of it.
+        let snapshot_disk = disk.clone();
         let opened = tokio::task::spawn_blocking(move || {
             let mempool = Mempool::open_on(disk.clone(), &data_dir, &anchor)?;
             Ok::<_, StartError>((mempool, Submitter::open(disk, sending)?))
@@ -180,27 +188,20 @@ impl Node {
         let (mempool, submitter) = opened.await.map_err(|_| StartError::Stopped)??;
         let rollup = rollup.with_submitter(Arc::new(submitter));
 
-        let known_gas = |number| {
-            let record = mempool.batch(number).ok().flatten();
-            record.is_some_and(|record| record.stage.on_chain().is_some_and(|on_chain| on_chain.gas_used.is_some()))
-        };
         let clock = Clock::new(matches!(endpoint, Endpoint::InProcess(_)));
-        let (position, head, view) = follow::read_all(&rollup, &clock, hospital.address(), known_gas).await?;
         let instance = *rollup.instance();
+        let id = RollupId { chain_id: config.chain_id, contract, deployed_at: config.deployed_at, block_hash };
+        let snapshots = Arc::new(Snapshots::open(snapshot_disk, &config.data_dir, id));
         let domain = Domain::new(instance.chain_id, instance.contract.into_array());
         let genesis = SettledLedger::genesis(domain, Arc::clone(&sizes));
-        let derived = tokio::task::spawn_blocking(move || {
-            let state = derive(&mempool, genesis, view)?;
-            Ok::<_, DerivationError>((mempool, state))
-        });
-        let (mempool, state) = derived.await.map_err(|_| StartError::Stopped)?.map_err(FollowError::from)?;
-        if state.settled.trees().root() != head.state_root {
-            return Err(FollowError::StateRoot(head.batch_count).into());
-        }
+        let reader =
+            Reader { rollup: &rollup, clock: &clock, hospital: hospital.address(), snapshots: &snapshots, genesis };
+        let Derived { mempool, state, position, head } = derive_first(mempool, &reader).await?;
         tracing::info!(batches = state.batches, open = state.open.len(), "state derived from L1");
 
         let engine = Arc::new(Engine::new(EngineParts {
             mempool,
+            snapshots,
             blockstore: Arc::clone(&config.blockstore),
             clock,
             instance,
@@ -210,10 +211,50 @@ impl Node {
             quotas: Quotas::DEFAULT,
         }));
         Space::ask(&engine).await;
-        let follower = Follower::new(rollup, config.deployment.clone(), hospital.address(), position);
+        let follower = Follower::new(rollup, config.deployment.clone(), hospital.address(), position, &head);
         let proving = Proving::new(config.prover.clone());
         let (pipeline, proofs) = Pipeline::new(engine, follower, proving, config.seal);
         serve(config, Arc::new(pipeline), proofs).await
+    }
+}
+
+/// What a start derived.
+struct Derived {
+    mempool: Mempool,
+    state: NodeState,
+    position: Position,
+    head: Head,
+}
+
+/// Derives the state from the newest snapshot that can be used, and compares it with L1's root.
+async fn derive_first(mempool: Mempool, reader: &Reader<'_>) -> Result<Derived, StartError> {
+    let (mut mempool, mut below) = (mempool, None);
+    loop {
+        let known_gas = |number| {
+            let record = mempool.batch(number).ok().flatten();
+            record.is_some_and(|record| record.stage.on_chain().is_some_and(|on_chain| on_chain.gas_used.is_some()))
+        };
+        let Start { base, l1, position, head } = reader.read(below, known_gas).await?;
+        let batches = base.batches;
+        let derived = tokio::task::spawn_blocking(move || {
+            let state = derive(&mempool, base, l1);
+            (mempool, state)
+        });
+        let (derived_on, state) = derived.await.map_err(|_| StartError::Stopped)?;
+        mempool = derived_on;
+        let state = match state {
+            Err(error) if batches > 0 && error.may_be_the_snapshot() => {
+                tracing::warn!(batches, %error, "a snapshot is not used; an older one is tried");
+                below = Some(batches);
+                continue;
+            }
+            state => state.map_err(FollowError::from)?,
+        };
+        if state.settled.trees().root() != head.state_root {
+            return Err(FollowError::StateRoot(head.batch_count).into());
+        }
+        reader.snapshots.derived_from(batches);
+        return Ok(Derived { mempool, state, position, head });
     }
 }
 
@@ -309,7 +350,7 @@ impl RunningNode {
     /// Stops the node. It accepts no new requests, and gives running ones a moment. The next start continues unfinished
     /// work.
     ///
-    /// This returns after a few seconds at most. By then another node can use the folder, unless the disk or a
+    /// This returns after a few seconds at most, and up to a minute later while the node writes a large snapshot. By then another node can use the folder, unless the disk or a
     /// derivation of the state takes longer: a warning says so. Then the folder is free when that work ends, or when
     /// the process ends, which loses nothing.
     pub async fn shutdown(mut self) {
@@ -323,6 +364,12 @@ impl RunningNode {
         for worker in self.workers.drain(..) {
             // The worker was aborted, or has ended.
             let _ = worker.await;
+        }
+        let snapshot = self.pipeline.follower.snapshot_at_stop(&self.pipeline.engine);
+        if tokio::time::timeout(SNAPSHOT_AT_STOP, snapshot).await.is_err() {
+            tracing::warn!(
+                "the snapshot at the stop takes too long; if the process ends first, the next start takes longer"
+            );
         }
         // Waits until pending writes are complete and the file is closed.
         let closed = self.pipeline.engine.closed();

@@ -18,6 +18,8 @@ pub(crate) enum Soak {
     Mempool,
     /// Random histories of uploads, records, deletions, reorganisations and crashes, while the block store is swept
     Storage,
+    /// How long a node's start takes with twenty thousand operations, with snapshots and without; runs once, without a time limit
+    Snapshots,
     /// Every hint with other values; then many changed hints of honest batches: what the circuit accepts, the plain statement must accept too
     Hints,
     /// Changed proofs, which the native verifier, the verifier contract and snark-verifier's contract must all refuse
@@ -31,6 +33,7 @@ impl Soak {
             Self::Http => ("emr-node", &["--test", "node"], &["flood::"]),
             Self::Mempool => ("emr-node", &["--lib", "--all-features"], &["sequencer::hostile::"]),
             Self::Storage => ("emr-node", &["--lib", "--all-features"], &["storage::"]),
+            Self::Snapshots => ("emr-node", &["--lib", "--all-features"], &["start_time::"]),
             Self::Hints => ("emr-rollup", &["--lib", "--all-features"], &["every_hint_is_bound", "changed_hints"]),
             Self::Verifier => ("emr-rollup", &["--test", "circuit_proof", "--all-features"], &["changed_proofs"]),
         }
@@ -69,6 +72,10 @@ pub(crate) fn run(root: &Path, soak: Soak, length: &Length) -> Result<(), CheckE
         Soak::Hints => {
             command.env("EMR_SOAK_SEED", length.seed.to_string());
             Some(length.minutes.unwrap_or(MINUTES))
+        }
+        Soak::Snapshots => {
+            command.env("EMR_SOAK_OPERATIONS", "20000");
+            None
         }
         Soak::Http | Soak::Mempool | Soak::Storage => Some(length.minutes.unwrap_or(MINUTES)),
     };

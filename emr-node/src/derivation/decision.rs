@@ -16,7 +16,7 @@ use crate::{
 /// What the node's tables hold about operations and batches.
 #[derive(Clone, Debug)]
 pub(super) struct Tables {
-    /// Every operation that was ever acknowledged.
+    /// Every operation that was ever acknowledged, except those that were settled before the state from which the derivation starts.
     pub(super) operations: BTreeMap<Sequence, Acknowledged>,
     /// The sealed and settled batches after the state from which the derivation starts.
     pub(super) batches: BTreeMap<u64, BatchRecord>,

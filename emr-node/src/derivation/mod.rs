@@ -2,7 +2,7 @@
 //!
 //! - [`execute`]: a settled batch, executed on the state before it;
 //! - [`decision`]: what the batches on L1 mean for the tables, without reading or writing anything;
-//! - [`derive`]: reads, executes, decides, and writes once.
+//! - [`derive`]: reads, executes, decides, and writes once. It begins with the state before the first batch, or with a snapshot.
 
 mod decision;
 mod execute;
@@ -12,7 +12,9 @@ use std::{collections::BTreeSet, sync::Arc};
 use emr_api::OperationStatus;
 use emr_chain::{PerQueue, QueueName, SettledBatch};
 use emr_core::{AccountIndex, UnixTime};
-use emr_rollup::{l1_operation::L1Operation, operation::Domain, state::ledger::Ledger, version::CircuitSizes};
+use emr_rollup::{
+    l1_operation::L1Operation, operation::Domain, primitive::field::Fr, state::ledger::Ledger, version::CircuitSizes,
+};
 
 use crate::{
     engine::Engine,
@@ -55,9 +57,19 @@ pub enum DerivationError {
         /// The account that was settled.
         settled: AccountIndex,
     },
+    /// The node's file does not hold the batch of the snapshot that the derivation began with, or another one.
+    #[error("batch {0} of the snapshot is not that of this node's file")]
+    OtherFile(u64),
     /// The disk refused.
     #[error(transparent)]
     Mempool(#[from] MempoolError),
+}
+
+impl DerivationError {
+    /// Whether a derivation that began with a snapshot may succeed with an older one, or from the first batch.
+    pub const fn may_be_the_snapshot(&self) -> bool {
+        matches!(self, Self::OtherFile(_) | Self::UnknownOperations(_))
+    }
 }
 
 /// A settled batch, and the gas of its transaction if the node asked for it.
@@ -67,9 +79,10 @@ pub(crate) struct BatchOnL1 {
     pub(crate) gas_used: Option<u64>,
 }
 
-/// Everything that L1 has about a rollup.
+/// What L1 has about a rollup.
 #[derive(Clone, Debug)]
 pub(crate) struct L1Data {
+    /// All batches, or those after the state from which the derivation starts.
     pub(crate) batches: Vec<BatchOnL1>,
     pub(crate) queues: L1Queues,
     pub(crate) hospital: Option<AccountIndex>,
@@ -81,6 +94,8 @@ pub(crate) struct SettledLedger {
     pub(crate) batches: u64,
     /// Time of the last of them.
     pub(crate) last_time: UnixTime,
+    /// Its commitment; 0 before the first.
+    pub(crate) commitment: Fr,
     pub(crate) ledger: Ledger,
     /// What the settled operations alone mean for access.
     pub(crate) history: History,
@@ -95,7 +110,8 @@ impl SettledLedger {
     pub(crate) fn genesis(domain: Domain, sizes: Arc<CircuitSizes>) -> Self {
         let ledger = Ledger::genesis(domain, *sizes.any());
         let (history, rekeyed) = (History::default(), Rekeyed::default());
-        Self { batches: 0, last_time: UnixTime::ZERO, ledger, history, rekeyed, sizes }
+        let (last_time, commitment) = (UnixTime::ZERO, Fr::from(0));
+        Self { batches: 0, last_time, commitment, ledger, history, rekeyed, sizes }
     }
 
     /// Executes the batches that follow. Returns their records.
@@ -113,6 +129,7 @@ impl SettledLedger {
             let Executed { ledger, operations, public } =
                 execute((&self.ledger, &self.sizes), settled, known, &mut candidates, record)?;
             (self.ledger, self.batches, self.last_time) = (ledger, settled.number, settled.content.time);
+            self.commitment = public.commitment;
             records.push(record_of(on_l1, operations, public, known));
         }
         Ok(records)
@@ -122,10 +139,18 @@ impl SettledLedger {
 /// Derives a node's whole state from L1 and its own tables: at every start, and after a reorganisation of L1. The data on L1 are those after
 /// `base`.
 ///
-/// It reads the tables, executes the batches, decides, and then writes what changes in one transaction. If it fails, nothing is written.
+/// It reads the tables, executes the batches, decides, and then writes what changes in one transaction. If it fails, nothing is written. Of what
+/// `base` settled, it reads nothing but the record of the last batch.
 pub(crate) fn derive(mempool: &Mempool, base: SettledLedger, l1: L1Data) -> Result<NodeState, DerivationError> {
     let before = base.batches;
-    let mut tables = Tables { operations: mempool.operations()?, batches: mempool.batches_after(before)? };
+    let batches = mempool.batches_after(before)?;
+    let operations = if before == 0 {
+        mempool.operations()?
+    } else {
+        expect_batch_of(mempool, &base)?;
+        mempool.unsettled_and(batches.values().flat_map(|record| record.operations.iter().copied()))?
+    };
+    let mut tables = Tables { operations, batches };
     let (pointers, pinned) = (mempool.pointers()?, mempool.hospital()?);
 
     let mut settled = base;
@@ -138,13 +163,15 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledLedger, l1: L1Data) -> Resu
             operation.status = status.clone();
         }
     }
-    let SettledLedger { batches, last_time, ledger, history, rekeyed, sizes } = settled;
+    let SettledLedger { batches, last_time, commitment, ledger, history, rekeyed, sizes } = settled;
     let ledger = Arc::new(ledger);
     let mut state = NodeState {
         soft: Arc::clone(&ledger),
         settled: ledger,
         batches,
         last_time,
+        last_commitment: commitment,
+        settled_history: history.clone(),
         queues: l1.queues,
         open: OpenOperations::new(&sizes),
         sizes,
@@ -161,6 +188,15 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledLedger, l1: L1Data) -> Resu
     Ok(state)
 }
 
+/// Checks that the tables are of the same history of L1 as `base`. The batch's commitment covers its number, its data and the states before and after it,
+/// and a state covers every operation.
+fn expect_batch_of(mempool: &Mempool, base: &SettledLedger) -> Result<(), DerivationError> {
+    let record = mempool.batch(base.batches)?.filter(|record| record.stage.on_chain().is_some());
+    let root = base.ledger.trees().root();
+    let is_same = |record: BatchRecord| (record.public.commitment, record.public.post) == (base.commitment, root);
+    if record.is_some_and(is_same) { Ok(()) } else { Err(DerivationError::OtherFile(base.batches)) }
+}
+
 impl Engine {
     /// Applies batches that follow the settled state. Must run as the only writer.
     pub(crate) fn apply_settled(&self, batches: &[BatchOnL1]) -> Result<(), DerivationError> {
@@ -172,15 +208,18 @@ impl Engine {
             }
             let known = next.outstanding.take();
             let mut candidates = Candidates::new(&next.open);
-            let rekeyed = &mut next.rekeyed;
-            let settle = |_, operation: &Acknowledged, _: &Ledger| rekeyed.settle(&operation.signed.operation);
+            let (history, rekeyed) = (&mut next.settled_history, &mut next.rekeyed);
+            let settle = |sequence, operation: &Acknowledged, ledger: &Ledger| {
+                history.record(sequence, operation, ledger);
+                rekeyed.settle(&operation.signed.operation);
+            };
             let executed = execute((&next.settled, &next.sizes), settled, known.as_ref(), &mut candidates, settle)?;
             let Executed { ledger, operations: taken, public } = executed;
             let record = record_of(on_l1, taken.clone(), public, known.as_ref());
             self.mempool.apply_derived(&following(record, known.as_ref()))?;
             next.settled = Arc::new(ledger);
             next.batches = number;
-            next.last_time = settled.content.time;
+            (next.last_time, next.last_commitment) = (settled.content.time, public.commitment);
             let taken: Vec<_> = taken.iter().filter_map(|sequence| next.open.remove(*sequence)).collect();
             for sequence in known.into_iter().flat_map(|record| record.operations) {
                 next.open.set_status(sequence, OperationStatus::Pending);

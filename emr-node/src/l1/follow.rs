@@ -11,14 +11,19 @@ use alloy::{
     providers::{DynProvider, Provider},
 };
 use emr_chain::{DeploymentRecord, Head, PerQueue, QueueName, Rollup, RollupError, SettlementLayer};
+use emr_core::StateRoot;
 use emr_rollup::{batch::D1Entry, l1_operation::L1Operation};
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, task::JoinHandle};
 
 use crate::{
-    derivation::{BatchOnL1, DerivationError, L1Data, SettledLedger, derive},
+    derivation::{BatchOnL1, DerivationError, SettledLedger, derive},
     engine::Engine,
-    l1::clock::{Clock, L1Ahead},
+    l1::{
+        clock::{Clock, L1Ahead},
+        read::{Reader, Start},
+    },
     mempool::MempoolError,
+    snapshot::Snapshot,
     state::queues::L1Queues,
 };
 
@@ -74,8 +79,8 @@ impl From<MempoolError> for FollowError {
 /// The last block of L1 that a follower has processed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Position {
-    number: u64,
-    hash: B256,
+    pub(crate) number: u64,
+    pub(crate) hash: B256,
 }
 
 /// How often in a row the last block must be absent on L1 before that counts as a reorganisation. One address can stand for several Ethereum
@@ -86,8 +91,16 @@ const DOUBTS: u32 = 4;
 #[derive(Clone, Copy, Debug)]
 struct Followed {
     position: Position,
+    /// The number of batches and the state root there.
+    settled: (u64, StateRoot),
     /// How often in a row the block at that position was absent.
     doubts: u32,
+}
+
+impl Followed {
+    const fn at(position: Position, head: &Head) -> Self {
+        Self { position, settled: (head.batch_count, head.state_root), doubts: 0 }
+    }
 }
 
 /// Whether L1 still has the last block that was processed.
@@ -118,7 +131,7 @@ pub(crate) async fn block(provider: &DynProvider, number: u64) -> Result<Option<
 }
 
 /// Reads L1's head. Fails if its time is not plausible, because then nothing else can be trusted.
-async fn look(rollup: &Rollup<DynProvider>, clock: &Clock) -> Result<(Position, Head), FollowError> {
+pub(super) async fn look(rollup: &Rollup<DynProvider>, clock: &Clock) -> Result<(Position, Head), FollowError> {
     let provider = rollup.provider();
     let head = rollup.head().await?;
     let (hash, mut time) = block(provider, head.block_number).await?.ok_or(FollowError::Block(head.block_number))?;
@@ -133,39 +146,13 @@ async fn look(rollup: &Rollup<DynProvider>, clock: &Clock) -> Result<(Position, 
     Ok((Position { number: head.block_number, hash }, head))
 }
 
-/// Reads all of a rollup's data on L1, at the head.
-pub(crate) async fn read_all(
-    rollup: &Rollup<DynProvider>,
-    clock: &Clock,
-    hospital: Address,
-    known_gas: impl Fn(u64) -> bool,
-) -> Result<(Position, Head, L1Data), FollowError> {
-    let (position, head) = look(rollup, clock).await?;
-    let mut batches = Vec::new();
-    for batch in rollup.batches(rollup.deployed_at()).await? {
-        // The chain may have new batches since the head was read.
-        if batch.number <= head.batch_count {
-            let gas_used = if known_gas(batch.number) { None } else { gas_used(rollup, batch.tx_hash).await? };
-            batches.push(BatchOnL1 { batch, gas_used });
-        }
-    }
-    let view = L1Data { batches, queues: queues(rollup, &head).await?, hospital: rollup.account_of(hospital).await? };
-    // This is checked before anything is derived and written: an Ethereum node may be behind in its logs, or omit some.
-    let numbers = view.batches.iter().map(|on_l1| on_l1.batch.number);
-    let last = view.batches.last().map(|on_l1| on_l1.batch.content.post);
-    if !numbers.eq(1..=head.batch_count) || last.is_some_and(|post| post != head.state_root) {
-        return Err(FollowError::Incomplete { shown: view.batches.len() as u64, settled: head.batch_count });
-    }
-    Ok((position, head, view))
-}
-
-async fn gas_used(rollup: &Rollup<DynProvider>, tx_hash: B256) -> Result<Option<u64>, RollupError> {
+pub(super) async fn gas_used(rollup: &Rollup<DynProvider>, tx_hash: B256) -> Result<Option<u64>, RollupError> {
     let receipt = rollup.provider().get_transaction_receipt(tx_hash).await?;
     Ok(receipt.map(|receipt| receipt.gas_used))
 }
 
 /// All entries that wait in the queues.
-async fn queues(rollup: &Rollup<DynProvider>, head: &Head) -> Result<L1Queues, FollowError> {
+pub(super) async fn queues(rollup: &Rollup<DynProvider>, head: &Head) -> Result<L1Queues, FollowError> {
     let urgent = entries(rollup, QueueName::Urgent, head.queues.urgent.waiting(), 0).await?;
     let ordinary = entries(rollup, QueueName::Ordinary, head.queues.ordinary.waiting(), 0).await?;
     let heads = PerQueue { urgent: head.queues.urgent.head, ordinary: head.queues.ordinary.head };
@@ -195,8 +182,10 @@ impl Follower {
         deployment: DeploymentRecord,
         hospital: Address,
         position: Position,
+        head: &Head,
     ) -> Self {
-        Self { rollup, deployment, hospital, followed: Mutex::new(Followed { position, doubts: 0 }) }
+        let followed = Mutex::new(Followed::at(position, head));
+        Self { rollup, deployment, hospital, followed }
     }
 
     async fn chain(&self, position: Position, head: &Head) -> Result<Chain, FollowError> {
@@ -211,9 +200,25 @@ impl Follower {
         })
     }
 
-    /// Brings the node's state up to L1's head.
+    /// Brings the node's state up to L1's head, and writes a snapshot in the background if one is due.
     pub(crate) async fn sync(&self, engine: &Arc<Engine>) -> Result<(), FollowError> {
         let mut followed = self.followed.lock().await;
+        self.catch_up(engine, &mut followed).await?;
+        // Nobody waits for it. It holds copies, which share everything with the state.
+        drop(snapshot(engine, &followed, false));
+        Ok(())
+    }
+
+    /// Writes a snapshot at an orderly stop, if there is a batch that no snapshot has. Nothing else may change the state any more.
+    pub(crate) async fn snapshot_at_stop(&self, engine: &Engine) {
+        let writing = snapshot(engine, &*self.followed.lock().await, true);
+        if let Some(writing) = writing {
+            // A panic is in the log.
+            let _ = writing.await;
+        }
+    }
+
+    async fn catch_up(&self, engine: &Arc<Engine>, followed: &mut Followed) -> Result<(), FollowError> {
         let (next, head) = look(&self.rollup, &engine.clock).await?;
         let waits = !head.queues.urgent.waiting().is_empty();
         let due = if waits { self.rollup.due_entries(engine.clock.batch_time()).await?.urgent } else { 0 };
@@ -275,7 +280,7 @@ impl Follower {
             *followed = self.rederive(engine).await?;
             return Ok(());
         }
-        *followed = Followed { position: next, doubts: 0 };
+        *followed = Followed::at(next, &head);
         engine.wake.notify_one();
         Ok(())
     }
@@ -318,22 +323,60 @@ impl Follower {
         Ok(true)
     }
 
+    /// Derives the state again, from the newest snapshot that can be used.
     async fn rederive(&self, engine: &Arc<Engine>) -> Result<Followed, FollowError> {
-        let (position, head, view) = read_all(&self.rollup, &engine.clock, self.hospital, |_| false).await?;
-        let derived = engine.recover(move |engine| {
-            if engine.mempool.has_failed() {
-                engine.mempool.reopen()?;
+        let reader = Reader {
+            rollup: &self.rollup,
+            clock: &engine.clock,
+            hospital: self.hospital,
+            snapshots: &engine.snapshots,
+            genesis: SettledLedger::genesis(engine.domain, Arc::clone(&engine.sizes)),
+        };
+        let mut below = None;
+        loop {
+            let Start { base, l1, position, head } = reader.read(below, |_| false).await?;
+            let batches = base.batches;
+            let derived = engine.recover(move |engine| {
+                if engine.mempool.has_failed() {
+                    engine.mempool.reopen()?;
+                }
+                engine.replace(derive(&engine.mempool, base, l1)?);
+                Ok::<_, DerivationError>(())
+            });
+            match derived.await.map_err(|_| FollowError::Stopping)? {
+                Err(error) if batches > 0 && error.may_be_the_snapshot() => {
+                    tracing::warn!(batches, %error, "a snapshot is not used; an older one is tried");
+                    below = Some(batches);
+                    continue;
+                }
+                derived => derived?,
             }
-            let state =
-                derive(&engine.mempool, SettledLedger::genesis(engine.domain, Arc::clone(&engine.sizes)), view)?;
-            engine.replace(state);
-            Ok::<_, DerivationError>(())
-        });
-        derived.await.map_err(|_| FollowError::Stopping)??;
-        if engine.state().settled.trees().root() != head.state_root {
-            return Err(FollowError::StateRoot(head.batch_count));
+            if engine.state().settled.trees().root() != head.state_root {
+                return Err(FollowError::StateRoot(head.batch_count));
+            }
+            engine.snapshots.derived_from(batches);
+            engine.wake.notify_one();
+            return Ok(Followed::at(position, &head));
         }
-        engine.wake.notify_one();
-        Ok(Followed { position, doubts: 0 })
     }
+}
+
+/// Begins to write a snapshot if one is due, and if the state is that of the last block that was processed. It is not while the state may differ from
+/// the file, or if a task was stopped between two steps.
+fn snapshot(engine: &Engine, followed: &Followed, at_stop: bool) -> Option<JoinHandle<()>> {
+    if engine.has_panicked() || engine.mempool.has_failed() {
+        return None;
+    }
+    let settled = {
+        let state = engine.state();
+        if (state.batches, state.settled.trees().root()) != followed.settled {
+            return None;
+        }
+        if !engine.snapshots.is_due(state.batches, at_stop) {
+            return None;
+        }
+        state.settled_ledger()
+    };
+    let (snapshots, snapshot) = (Arc::clone(&engine.snapshots), Snapshot { settled, block: followed.position });
+    Some(tokio::task::spawn_blocking(move || snapshots.write(&snapshot)))
 }

@@ -1,6 +1,6 @@
 //! Acknowledged operations, in the order of their acknowledgement.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use emr_api::{
     OperationStatus, StoredAt,
@@ -18,6 +18,9 @@ use super::{Mempool, MempoolError, Principal, Referenced, blocks, damaged, decod
 
 /// Sequence to operation.
 const OPERATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("operations");
+/// The sequences of the operations that no batch settled. The settled ones are in the records of their batches. So a start from a snapshot finds
+/// what is open, returned or replaced without reading every operation.
+const UNSETTLED: TableDefinition<'_, u64, ()> = TableDefinition::new("unsettled");
 /// Operation id to sequence.
 const IDS: TableDefinition<'_, &[u8; 32], u64> = TableDefinition::new("operation-ids");
 /// Commitment to what it commits to.
@@ -101,6 +104,7 @@ pub enum Pointer {
 
 pub(super) fn create(transaction: &WriteTransaction) -> Result<(), MempoolError> {
     transaction.open_table(OPERATIONS)?;
+    transaction.open_table(UNSETTLED)?;
     transaction.open_table(IDS)?;
     transaction.open_table(POINTERS)?;
     Ok(())
@@ -125,6 +129,7 @@ impl Mempool {
             let mut operations = transaction.open_table(OPERATIONS)?;
             let sequence = operations.last()?.map_or(0, |(last, _)| last.value() + 1);
             operations.insert(sequence, encode(operation)?.as_slice())?;
+            note_unsettled(&transaction, [sequence], &operation.status)?;
             if transaction.open_table(IDS)?.insert(id.as_bytes(), sequence)?.is_some() {
                 return Err(damaged("an operation is acknowledged twice"));
             }
@@ -149,6 +154,27 @@ impl Mempool {
             .iter()?
             .map(|row| row.map_err(MempoolError::from).and_then(|(k, v)| Ok((k.value(), decode(v.value())?))))
             .collect()
+    }
+
+    /// The operations that no batch settled, and these, in order.
+    ///
+    /// # Errors
+    /// [`MempoolError`]; also if one of them is missing.
+    pub fn unsettled_and(
+        &self,
+        others: impl IntoIterator<Item = Sequence>,
+    ) -> Result<BTreeMap<Sequence, Acknowledged>, MempoolError> {
+        let transaction = self.read()?;
+        let mut sequences: BTreeSet<_> = others.into_iter().collect();
+        for row in transaction.open_table(UNSETTLED)?.iter()? {
+            sequences.insert(row?.0.value());
+        }
+        let table = transaction.open_table(OPERATIONS)?;
+        let operation = |sequence| {
+            let row = table.get(sequence)?.ok_or_else(|| damaged(format_args!("operation {sequence} is missing")))?;
+            Ok((sequence, decode(row.value())?))
+        };
+        sequences.into_iter().map(operation).collect()
     }
 
     /// An operation by its id.
@@ -199,12 +225,33 @@ pub(super) fn stored_leaf(
     }))
 }
 
+/// Notes whether operations with this status are settled, inside a transaction.
+fn note_unsettled(
+    transaction: &WriteTransaction,
+    sequences: impl IntoIterator<Item = Sequence>,
+    status: &OperationStatus,
+) -> Result<(), MempoolError> {
+    let mut table = transaction.open_table(UNSETTLED)?;
+    for sequence in sequences {
+        match status {
+            OperationStatus::Settled { .. } => drop(table.remove(sequence)?),
+            OperationStatus::Pending
+            | OperationStatus::Sealed { .. }
+            | OperationStatus::Returned { .. }
+            | OperationStatus::Replaced { .. } => drop(table.insert(sequence, ())?),
+        }
+    }
+    Ok(())
+}
+
 /// Changes the status of operations, inside a transaction.
 pub(super) fn set_status(
     transaction: &WriteTransaction,
     sequences: impl IntoIterator<Item = Sequence>,
     status: &OperationStatus,
 ) -> Result<(), MempoolError> {
+    let sequences: Vec<_> = sequences.into_iter().collect();
+    note_unsettled(transaction, sequences.iter().copied(), status)?;
     let mut table = transaction.open_table(OPERATIONS)?;
     for sequence in sequences {
         let row = table.get(sequence)?.map(|row| decode::<Acknowledged>(row.value())).transpose()?;

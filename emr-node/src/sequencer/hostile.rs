@@ -39,6 +39,7 @@ use crate::{
     l1::clock::Clock,
     mempool::{Anchor, BatchRecord, Mempool},
     request_error::RequestErrorKind,
+    snapshot::Snapshots,
     state::{
         NodeState,
         open::{BATCH_SECONDS, OpenOperations},
@@ -111,6 +112,8 @@ fn world(hostile: u64) -> Test<World> {
         settled,
         batches: 1,
         last_time: time,
+        last_commitment: Fr::from(0),
+        settled_history: Default::default(),
         queues: Default::default(),
         open: OpenOperations::new(&sizes),
         sizes: Arc::clone(&sizes),
@@ -124,7 +127,8 @@ fn world(hostile: u64) -> Test<World> {
     let signer = PrivateKeySigner::from_bytes(&B256::repeat_byte(7))?;
     let clock = Clock::new(true);
     let quotas = crate::storage::quota::Quotas::DEFAULT;
-    let parts = EngineParts { mempool, blockstore, clock, instance, sizes, signer, state, quotas };
+    let snapshots = Arc::new(Snapshots::in_test(folder.path()));
+    let parts = EngineParts { mempool, snapshots, blockstore, clock, instance, sizes, signer, state, quotas };
     let mut engine = Engine::new(parts);
     engine.space = Space::plenty();
     Ok(World { engine: Arc::new(engine), domain, time, _folder: folder })

@@ -1,11 +1,13 @@
 //! What acknowledged operations mean for access, beyond the state that they lead to: which grants ended, and which sessions are open.
 
+mod plain;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use emr_api::OperationStatus;
 use emr_core::{AccountEpoch, AccountIndex, Class, ClassMask, GrantSlot, Rights, UnixTime, Version};
 use emr_rollup::{
-    operation::{Action, Authority, DirectoryCommitment, SetGrant, TakenAway},
+    operation::{Action, Authority, DirectoryCommitment, Operation, SetGrant, TakenAway},
     primitive::field::{self, Fr},
     state::{
         leaf::{GrantLeaf, Target},
@@ -40,7 +42,7 @@ impl AccessSession {
     }
 }
 
-/// Derived from every acknowledged operation, and built again at each start. A clone shares every patient's part with the original.
+/// Derived from every acknowledged operation, and built again at each start: the part of the settled operations from a snapshot if there is one. A clone shares every patient's part with the original.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct History {
     patients: RedBlackTreeMapSync<AccountIndex, Arc<PatientHistory>>,
@@ -120,11 +122,11 @@ impl History {
         super::change(&mut self.patients, patient, change);
     }
 
-    /// Adds an operation that was executed on `ledger`.
+    /// Adds an operation that was executed on `ledger`. What it does here does not depend on its status.
     pub(crate) fn record(&mut self, sequence: Sequence, acknowledged: &Acknowledged, ledger: &Ledger) {
         let operation = &acknowledged.signed.operation;
         let action = &operation.action;
-        self.deny(sequence, acknowledged);
+        self.take_away(sequence, operation);
         let signed_grant = action.signed_grant().ok().flatten();
         if let Some((slot, leaf)) = signed_grant
             && leaf.grantee.is_some()
@@ -181,14 +183,19 @@ impl History {
     /// hold any more if the operation gave way to one of the patient.
     pub(crate) fn deny(&mut self, sequence: Sequence, acknowledged: &Acknowledged) {
         let operation = &acknowledged.signed.operation;
+        let gave_way = matches!(acknowledged.status, OperationStatus::Replaced { .. }) && operation.is_by_delegate();
+        if !gave_way || !matches!(operation.action.takes_away(), Some(TakenAway::Grant { .. })) {
+            self.take_away(sequence, operation);
+        }
+    }
+
+    fn take_away(&mut self, sequence: Sequence, operation: &Operation) {
         let epoch = operation.patient_epoch;
         match operation.action.takes_away() {
             Some(TakenAway::Grant { slot, version }) if operation.is_by_delegate() => {
-                if !matches!(acknowledged.status, OperationStatus::Replaced { .. }) {
-                    self.change(operation.patient, |history| {
-                        history.ended_by_delegates.entry(slot).or_default().insert(sequence, (epoch, version));
-                    });
-                }
+                self.change(operation.patient, |history| {
+                    history.ended_by_delegates.entry(slot).or_default().insert(sequence, (epoch, version));
+                });
             }
             Some(TakenAway::Grant { slot, version }) => {
                 self.change(operation.patient, |history| {

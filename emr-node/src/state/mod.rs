@@ -26,6 +26,7 @@ use emr_rollup::{
 use rpds::RedBlackTreeMapSync;
 
 use crate::{
+    derivation::SettledLedger,
     mempool::{Acknowledged, BatchRecord, Pointer, Principal, Sequence},
     state::{history::History, open::OpenOperations, queues::L1Queues, rekeyed::Rekeyed},
 };
@@ -42,12 +43,17 @@ pub(crate) struct NodeState {
     pub(crate) batches: u64,
     /// Time of the last settled batch.
     pub(crate) last_time: UnixTime,
+    /// Its commitment; 0 before the first.
+    pub(crate) last_commitment: Fr,
+    /// What the settled operations alone mean for access. Snapshots hold it.
+    pub(crate) settled_history: History,
     /// The entries on L1 that no settled batch includes yet.
     pub(crate) queues: L1Queues,
     /// Operations that are neither settled nor returned nor replaced.
     pub(crate) open: OpenOperations,
     /// The sealed batch that is not settled yet.
     pub(crate) outstanding: Option<BatchRecord>,
+    /// What all acknowledged operations mean for access.
     pub(crate) history: Arc<History>,
     /// What settled Rekeys replaced.
     pub(crate) rekeyed: Rekeyed,
@@ -59,8 +65,21 @@ pub(crate) struct NodeState {
 }
 
 impl NodeState {
-    /// Adds every operation that was ever acknowledged to a state that has none yet, and builds the soft state. `history` is that of the
-    /// settled operations.
+    /// The settled part, for a snapshot.
+    pub(crate) fn settled_ledger(&self) -> SettledLedger {
+        SettledLedger {
+            batches: self.batches,
+            last_time: self.last_time,
+            commitment: self.last_commitment,
+            ledger: Ledger::clone(&self.settled),
+            history: self.settled_history.clone(),
+            rekeyed: self.rekeyed.clone(),
+            sizes: Arc::clone(&self.sizes),
+        }
+    }
+
+    /// Adds the known operations to a state that has none yet, and builds the soft state. `history` is that of the settled operations. Of the
+    /// settled operations, it needs no other ones.
     pub(crate) fn add_known(&mut self, mut operations: BTreeMap<Sequence, Acknowledged>, mut history: History) {
         // Only the registrations: they say who owns the accounts.
         self.rebuild_soft();

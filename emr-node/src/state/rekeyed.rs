@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use emr_core::{AccountIndex, RecordSlot, Revision, Version};
 use emr_rollup::{
     operation::{Action, Operation},
+    plain_bytes,
     state::leaf::RecordLeaf,
 };
 use rpds::RedBlackTreeMapSync;
@@ -34,4 +35,8 @@ impl Rekeyed {
         let newest = self.patients.get(&patient).and_then(|versions| versions.get(&(slot, leaf.version)));
         newest.is_some_and(|newest| leaf.revision < *newest)
     }
+}
+
+plain_bytes! {
+    Rekeyed { patients }
 }

@@ -10,5 +10,7 @@ mod reorganised;
 mod room;
 mod scene;
 mod shares;
+mod snapshots;
 mod staging;
+mod start_time;
 mod sweeps;

@@ -23,6 +23,7 @@ mod reorganisation;
 mod revokes;
 mod sealing;
 mod settlement;
+mod snapshots;
 mod stage;
 mod start;
 mod tasks;

@@ -158,9 +158,9 @@ pub struct Executed {
 /// copies that patient's leaves, and nothing of others.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    domain: Domain,
-    trees: StateTrees,
-    patients: RedBlackTreeMapSync<AccountIndex, Arc<PatientLeaves>>,
+    pub(super) domain: Domain,
+    pub(super) trees: StateTrees,
+    pub(super) patients: RedBlackTreeMapSync<AccountIndex, Arc<PatientLeaves>>,
 }
 
 impl Ledger {

@@ -24,6 +24,7 @@ use crate::{
 pub mod audit;
 pub mod leaf;
 pub mod ledger;
+pub mod snapshot;
 pub mod tree;
 
 /// Why batch data cannot be applied. No honest batch has such data.

@@ -32,6 +32,7 @@ use emr_testkit::{
 
 mod acts;
 mod patients;
+mod snapshots;
 
 use super::fuse::FusedStore;
 use crate::{
@@ -40,6 +41,7 @@ use crate::{
     l1::clock::Clock,
     mempool::{Anchor, Mempool, Principal},
     request_error::RequestError,
+    snapshot::Snapshots,
     state::queues::L1Queues,
     storage::{
         quota::Quotas,
@@ -105,6 +107,8 @@ pub(super) struct Scene {
     fresh: u64,
     /// Seed of the key of the patient's account.
     patient_key: u64,
+    /// How many derivations from a snapshot were compared with one from the first batch.
+    pub(super) compared: usize,
 }
 
 impl Scene {
@@ -144,7 +148,7 @@ impl Scene {
         };
         let queue: Vec<Register> = people.into_iter().chain(others).map(register).collect();
         let store = FusedStore::new(store);
-        let engine = start(folder.path(), &store, &queue, &[], quotas)?;
+        let engine = start(folder.path(), &store, genesis(), view(&queue, &[], 0), quotas)?;
         let now = UnixTime::now();
         let (l1, sweep) = (Vec::new(), Sweep::default());
         let mut scene = Self {
@@ -159,6 +163,7 @@ impl Scene {
             sweep,
             fresh: 0,
             patient_key: PATIENT,
+            compared: 0,
         };
         for (position, doctor) in (0..).zip(DOCTORS) {
             scene.grant(64 + position, doctor).await?;
@@ -174,9 +179,11 @@ impl Scene {
         let folder = tempfile::tempdir()?;
         let other = FusedStore::new(Arc::new(DiskStore::open(folder.path().join("blocks"))?));
         self.store.disarm();
-        self.engine = start(folder.path(), &other, &self.queue, &[], self.quotas)?;
+        self.engine = start(folder.path(), &other, genesis(), view(&self.queue, &[], 0), self.quotas)?;
         closed.await;
-        self.engine = start(self.folder.path(), &self.store, &self.queue, &self.l1, self.quotas)?;
+        let base = self.newest_base()?;
+        let view = view(&self.queue, &self.l1, base.batches as usize);
+        self.engine = start(self.folder.path(), &self.store, base, view, self.quotas)?;
         self.sweep = Sweep::default();
         Ok(())
     }
@@ -234,6 +241,7 @@ impl Scene {
             self.engine.apply_settled(std::slice::from_ref(&on_l1))?;
             self.l1.push(on_l1);
             self.settled.push(self.now);
+            self.write_snapshot();
         }
         Err("it does not come to an end".into())
     }
@@ -319,19 +327,20 @@ pub(super) struct L1History {
     patient_key: u64,
 }
 
-fn start(
-    folder: &Path,
-    store: &FusedStore,
-    queue: &[Register],
-    l1: &[BatchOnL1],
-    quotas: Quotas,
-) -> Outcome<Arc<Engine>> {
+fn genesis() -> SettledLedger {
+    SettledLedger::genesis(domain(), Arc::new(CircuitSizes::v1()))
+}
+
+fn open_mempool(folder: &Path) -> Outcome<Mempool> {
     let anchor = Anchor { chain_id: 31337, contract: String::new(), deployed_at: 0, block_hash: String::new() };
-    let mempool = Mempool::open(folder, &anchor)?;
-    let sizes = Arc::new(CircuitSizes::v1());
+    Ok(Mempool::open(folder, &anchor)?)
+}
+
+/// What L1 shows to a derivation that starts after so many batches.
+fn view(queue: &[Register], l1: &[BatchOnL1], after: usize) -> L1Data {
     let taken: usize = l1.iter().map(|on_l1| on_l1.batch.content.d1.len()).sum();
-    let view = L1Data {
-        batches: l1.to_vec(),
+    L1Data {
+        batches: l1[after..].to_vec(),
         queues: L1Queues::new(
             PerQueue { ordinary: taken as u64, ..PerQueue::default() },
             PerQueue {
@@ -340,10 +349,16 @@ fn start(
             },
         ),
         hospital: None,
-    };
-    let state = derive(&mempool, SettledLedger::genesis(domain(), Arc::clone(&sizes)), view)?;
+    }
+}
+
+fn start(folder: &Path, store: &FusedStore, base: SettledLedger, view: L1Data, quotas: Quotas) -> Outcome<Arc<Engine>> {
+    let mempool = open_mempool(folder)?;
+    let sizes = Arc::clone(&base.sizes);
+    let state = derive(&mempool, base, view)?;
     Ok(Arc::new(Engine::new(EngineParts {
         mempool,
+        snapshots: Arc::new(Snapshots::in_test(folder)),
         blockstore: Arc::new(store.clone()),
         clock: Clock::new(true),
         instance: RollupInstance { chain_id: 31337, contract: Address::repeat_byte(7) },

@@ -44,7 +44,8 @@ impl Revocation {
         }
     }
 
-    /// The hash that the owner signs (EIP-712). `nonce` is the owner's next one, [`Rollup::nonce_of`].
+    /// The hash that the owner signs (EIP-712). `nonce` is the owner's next one,
+    /// [`Rollup::nonce_of`](crate::Rollup::nonce_of).
     pub fn signing_hash(&self, instance: &RollupInstance, owner: Address, nonce: U256, deadline: UnixTime) -> B256 {
         let IAccountChanges::Revocation { all, slot, replaceDirectory, directory } = self.to_abi();
         let deadline = U256::from(deadline.get());

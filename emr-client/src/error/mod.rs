@@ -143,7 +143,8 @@ pub enum ClientError {
     ChangeWaits(AccountIndex),
     /// The account has another rollup key than this identity.
     #[error(
-        "account {0} has another rollup key on L1 than this identity: after `rotate`, use the newest copy of the file 'identity'. If you did not rotate,          somebody has your Ethereum key: revoke with `revoke --force`, and tell your hospital"
+        "account {0} has another rollup key on L1 than this identity: after `rotate`, use the newest copy of the file 'identity', or rotate again. \
+         If you did not rotate, somebody has your Ethereum key: revoke with `revoke --force`, and tell your hospital"
     )]
     OtherRollupKey(AccountIndex),
     /// The Ethereum key cannot pay for a transaction.

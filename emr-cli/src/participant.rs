@@ -143,9 +143,10 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
 pub async fn connect_as(options: &Options, role: Role) -> Result<Client, Failure> {
     let passphrase = passphrase(options, role)?;
     let (profile, identity) = unlock(&options.data_dir(role)?, role, &passphrase)?;
-    let rotated = identity.rotated();
+    // Only an identity that may be written again needs its passphrase any longer.
+    let rotation = identity.rotated().map(|rotated| (rotated, passphrase));
     let client = connect(options, profile, identity).await?;
-    rotate::finish(client, rotated, &passphrase).await
+    rotate::finish(client, rotation).await
 }
 
 /// What became of the key directory, one line for each kind of change.

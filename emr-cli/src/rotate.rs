@@ -92,15 +92,11 @@ async fn in_force(
 ///
 /// # Errors
 /// Fails if the identity file cannot be written.
-pub(crate) async fn finish(
-    client: Client,
-    rotated: Option<Identity>,
-    passphrase: &SecretString,
-) -> Result<Client, Failure> {
-    let (Some(rotated), Ok(_)) = (rotated, client.account()) else { return Ok(client) };
+pub(crate) async fn finish(client: Client, rotation: Option<(Identity, SecretString)>) -> Result<Client, Failure> {
+    let (Some((rotated, passphrase)), Ok(_)) = (rotation, client.account()) else { return Ok(client) };
     match client.has_rotated(&rotated).await {
         Ok(true) => {
-            keep(client.profile(), &rotated, passphrase)?;
+            keep(client.profile(), &rotated, &passphrase)?;
             eprintln!("the new rollup key is in force");
             Ok(client.with_keys(rotated))
         }

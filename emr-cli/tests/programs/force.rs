@@ -35,6 +35,12 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
     assert!(broke.contains("has no ether") && broke.contains("emr-doctor relay FILE"), "{broke}");
     let written = world.patient(&["rotate", "--output", "rotation.json"])?.done()?;
     assert!(written.starts_with("the rollup key is still the old one: until "), "{written}");
+    // As after a kill: the key of the first run is signed again, and no other one.
+    world.patient(&["rotate", "--output", "again.json"])?.done()?;
+    let signed = |file: &str| -> TestResult<Value> { Ok(serde_json::from_slice(&std::fs::read(world.at(file))?)?) };
+    assert_eq!(signed("again.json")?["registration"], signed("rotation.json")?["registration"]);
+    assert!(signed("again.json")?["registration"].is_object());
+    std::fs::copy(world.at("patient/identity"), world.at("begun"))?;
     assert!(world.doctor(&["relay", "rotation.json"])?.failed(4)?.contains("has no ether"));
     world.ask_chain("anvil_setBalance", (doctor, ETHER))?;
     let relayed: Value = serde_json::from_str(&world.doctor(&["--json", "relay", "rotation.json"])?.done()?)?;
@@ -49,6 +55,12 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
         std::thread::sleep(std::time::Duration::from_millis(500));
     }
     assert!(rotated, "the new key is not in the patient's card");
+    assert!(world.patient(&["grants"])?.done()?.contains("summary"));
+    // As if the program was killed before it wrote the identity again: the key is in force, and nothing is sent.
+    std::fs::copy(world.at("begun"), world.at("patient/identity"))?;
+    let in_force = world.patient(&["rotate"])?.done()?;
+    assert_eq!(in_force, "it is in force; `rotate` again for another one\n");
+    assert_ne!(std::fs::read(world.at("begun"))?, std::fs::read(world.at("patient/identity"))?);
     assert!(world.patient(&["grants"])?.done()?.contains("summary"));
     node.kill()?;
 
@@ -69,19 +81,19 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
     std::fs::copy(world.at("patient/identity"), world.at("restored/identity"))?;
     let contract = world.contract()?;
     let named = ["--rpc", &rpc, "--chain-id", "31337", "--contract", &contract];
-    let again = ["revoke", "--force", "--slot", "70", "--output", "again.json"];
+    let again = ["revoke", "--force", "--slot", "70", "--output", "one.json"];
     let alone = world.run_in(None, "emr-patient", "restored", &again)?.failed(2)?;
     assert!(alone.contains("--contract, --chain-id and --rpc"), "{alone}");
     world.run_in(None, "emr-patient", "restored", &[&named[..], &again].concat())?.done()?;
     let friend = |arguments: &[&str]| world.run_in(None, "emr-doctor", "friend", &[&named[..], arguments].concat());
     friend(&["init", "--rsa-bits", "2048"])?.done()?;
-    let poor = friend(&["relay", "again.json"])?.failed(4)?;
+    let poor = friend(&["relay", "one.json"])?.failed(4)?;
     let address = poor.split_whitespace().find(|word| word.starts_with("0x")).ok_or("an address")?;
     world.ask_chain("anvil_setBalance", (address, ETHER))?;
     let elsewhere =
-        [&named[..4], &["--contract", "0x00000000000000000000000000000000000000bb", "relay", "again.json"]].concat();
+        [&named[..4], &["--contract", "0x00000000000000000000000000000000000000bb", "relay", "one.json"]].concat();
     world.run_in(None, "emr-doctor", "friend", &elsewhere)?.failed(2)?;
-    let relayed: Value = serde_json::from_str(&friend(&["--json", "relay", "again.json"])?.done()?)?;
+    let relayed: Value = serde_json::from_str(&friend(&["--json", "relay", "one.json"])?.done()?)?;
     assert_eq!(relayed["index"], 2);
 
     let early = world.doctor(&["settle-queue"])?.done()?;

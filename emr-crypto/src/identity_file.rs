@@ -87,8 +87,10 @@ pub enum IdentityFileError {
     /// There are bytes after the end.
     #[error("the identity file has something appended; restore it from a backup")]
     TrailingBytes,
-    /// A newer program wrote the file.
-    #[error("the identity file is of version {0}, which this program does not know; update the program")]
+    /// Another version of the program wrote the file.
+    #[error(
+        "the identity file is of version {0}, and this program reads version {VERSION}: use the program that wrote it"
+    )]
     Version(u8),
     /// The file asks for more or less work than this program accepts.
     #[error("the identity file asks for scrypt with N = 2^{0}, outside 2^10 to 2^20; restore it from a backup")]

@@ -157,7 +157,7 @@ async fn a_revocation_is_relayed_once(world: World) -> Outcome {
     Ok(())
 }
 
-/// Nobody can change what the owner signed, use it twice or elsewhere, and a signature for one change is none for another.
+/// Nobody can change what the owner signed, use it twice, or use it at another rollup. A registration's or a revocation's signature is not one for a rotation.
 async fn a_rotation_is_relayed_once(world: World) -> Outcome {
     world.settled_patients(1).await?;
     let (owner, instance) = (account(PATIENT)?.address(), *world.rollup.instance());

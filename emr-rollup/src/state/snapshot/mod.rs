@@ -1,8 +1,8 @@
 //! A ledger as bytes: every account, and every leaf and audit entry of every patient. Trees are not written. They are built again from the
 //! leaves while the bytes are read. So a ledger that was read has the root of what was written, or another root, which the caller sees.
 //!
-//! What the root covers needs no trust in whoever wrote the bytes. It does not cover the registration of an account whose keys or status
-//! changed since: L1 has it in the transaction that registered the account.
+//! The reader compares the root, and so need not trust the writer, with one exception. If the keys or the status of an account changed, the root
+//! no longer covers what the account was registered with. L1 has that in the transaction that registered it.
 
 mod plain;
 

@@ -128,6 +128,8 @@ abstract contract AccountChanges is IAccountChanges, Registry {
     function _close(address owner) private {
         (AccountIndex account, Account storage stored) = _accountOfOwner(owner);
         _requireOpen(account, stored);
+        // Governance no longer counts a suspended hospital.
+        if (stored.standing == Standing.Admitted) _tellGovernance(account, stored.role, false);
         stored.standing = Standing.Closed;
         _enqueueChange(account, Once.Status, stored.entry, Entry.setStatus(account, STATUS_CLOSED));
         emit Closed(account);

@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {AccountChanges} from "./AccountChanges.sol";
+import {Governed} from "./Governed.sol";
 import {IEmrRollup} from "./IEmrRollup.sol";
 import {Registry} from "./Registry.sol";
 import {RollupState} from "./RollupState.sol";
@@ -11,9 +12,8 @@ import {Settlement} from "./Settlement.sol";
 /// @notice `RollupState` comes before every other base with storage, so that the state root keeps slot 0.
 contract EmrRollup is IEmrRollup, RollupState, Settlement, AccountChanges {
     constructor(Parameters memory parameters)
-        Settlement(
-            parameters.sizes, parameters.sequencer, parameters.circuitVersion, parameters.genesis
-        )
-        Registry(parameters.registrar, parameters.registrationFee)
+        Governed(parameters.sequencer, parameters.officers)
+        Settlement(parameters.sizes, parameters.circuitVersion, parameters.genesis)
+        Registry(parameters.registrationFee)
     {}
 }

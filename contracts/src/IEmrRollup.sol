@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IGovernance} from "./governance/IGovernance.sol";
+import {IGoverned} from "./governance/IGoverned.sol";
 import {IAccountChanges} from "./IAccountChanges.sol";
 import {IQueue} from "./IQueue.sol";
 import {IRegistry} from "./IRegistry.sol";
@@ -9,21 +11,21 @@ import {StateRoot} from "./Types.sol";
 
 /// @title The EMR rollup on L1
 /// @notice Keeps a state root, the queues of L1 operations and the registry of participants.
-interface IEmrRollup is ISettlement, IAccountChanges, IRegistry, IQueue {
+interface IEmrRollup is ISettlement, IAccountChanges, IRegistry, IQueue, IGoverned {
     /// @notice The parameters of a deployment.
     /// @param sizes The sizes in which batches are proved: 1 to 8. Each verifier must have code, each size must take queue entries, and one
     /// must take L2 operations.
     /// @param circuitVersion The circuit version that they belong to.
     /// @param genesis State root of the empty state.
     /// @param sequencer The account that settles batches.
-    /// @param registrar The account that admits doctors and hospitals.
+    /// @param officers Registrars, guardians, and what overdue entries get of the bond.
     /// @param registrationFee The fee of a registration, in wei.
     struct Parameters {
         Size[] sizes;
-        uint256 circuitVersion;
+        uint64 circuitVersion;
         StateRoot genesis;
         address sequencer;
-        address registrar;
+        IGovernance.Officers officers;
         uint256 registrationFee;
     }
 }

@@ -121,8 +121,6 @@ interface IRegistry {
     error NotSuspended(AccountIndex account, Standing standing);
     /// @notice The registrar has no say over patients.
     error PatientsAreNotSuspended(AccountIndex account);
-    /// @notice There must always be a registrar.
-    error RegistrarRequired();
 
     /// @notice Registers the caller. Send exactly `registrationFee()`.
     function register(Registration calldata registration) external payable returns (AccountIndex account);

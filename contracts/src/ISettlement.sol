@@ -71,8 +71,6 @@ interface ISettlement {
     error TooManyOperations(uint256 supplied, uint256 capacity);
     /// @notice The verifier rejected the proof.
     error ProofRejected();
-    /// @notice A parameter of the contract is out of range.
-    error InvalidParameter(string name);
 
     /// @notice Settles a batch with its data in calldata.
     /// @dev Sequencer only; or anyone without L2 operations: urgent entries that are overdue, and from `strangersFrom` on also ordinary
@@ -108,11 +106,8 @@ interface ISettlement {
     /// @notice The time, by L1's clock, after which strangers may settle the ordinary queue.
     function strangersFrom() external view returns (UnixTime);
 
-    /// @notice The sizes in which batches are proved. They never change.
+    /// @notice The sizes in which batches are proved.
     function sizes() external view returns (Size[] memory);
-
-    /// @notice The account that settles batches.
-    function sequencer() external view returns (address);
 
     /// @notice The circuit version that the sizes belong to.
     function circuitVersion() external view returns (uint256);

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Governed} from "./Governed.sol";
+import {IGoverned} from "./governance/IGoverned.sol";
 import {IQueue} from "./IQueue.sol";
-import {RollupState} from "./RollupState.sol";
 import {AccountIndex, QueueIndex, QueueName, UnixTime} from "./Types.sol";
 
 /// @title The two L1 queues
-abstract contract Queue is IQueue, RollupState {
+abstract contract Queue is IQueue, Governed {
     /// @inheritdoc IQueue
     uint256 public constant QUEUE_DEADLINE = 6 hours;
     /// @inheritdoc IQueue
@@ -61,6 +62,21 @@ abstract contract Queue is IQueue, RollupState {
     function urgentFee() public view returns (uint256) {
         uint256 waiting = _urgent.length - QueueIndex.unwrap(_progress.urgentHead);
         return waiting < FREE_URGENT_ENTRIES ? 0 : (waiting - FREE_URGENT_ENTRIES + 1) * URGENT_FEE_STEP;
+    }
+
+    /// @inheritdoc IGoverned
+    function overdueAt(UnixTime appended) external view returns (uint256) {
+        return _deadline(_office, UnixTime.unwrap(appended), QUEUE_DEADLINE);
+    }
+
+    /// @inheritdoc IGoverned
+    function setSequencer(address sequencer_) external onlyGovernance {
+        if (sequencer_ == address(0)) revert InvalidParameter("sequencer");
+        address before = _office.sequencer;
+        uint256 fees = _uncredited();
+        if (fees != 0) _credit(before, fees);
+        _office.sequencer = sequencer_;
+        emit SequencerChanged(before, sequencer_);
     }
 
     /// @inheritdoc IQueue
@@ -126,7 +142,8 @@ abstract contract Queue is IQueue, RollupState {
         uint256 head = QueueIndex.unwrap(queueHead(queue));
         uint256 length = entries.length;
         if (limit > length - head) limit = length - head;
-        while (count < limit && uint256(uint40(entries.word[head + count])) + age < time) ++count;
+        Office memory office = _office;
+        while (count < limit && _deadline(office, uint40(entries.word[head + count]), age) < time) ++count;
     }
 
     /// @dev Checks the words of entries, which must be complete, and takes the entries from the heads of the queues.
@@ -164,7 +181,7 @@ abstract contract Queue is IQueue, RollupState {
         emit Enqueued(queue, QueueIndex.wrap(uint56(index)), words);
     }
 
-    function _credit(address to, uint256 amount) private {
+    function _credit(address to, uint256 amount) internal {
         _credits[to] += amount;
         _creditsInAll += amount;
         emit Credited(to, amount);

@@ -1,22 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {Ownable} from "@openzeppelin/contracts/access/Ownable.sol";
-import {Ownable2Step} from "@openzeppelin/contracts/access/Ownable2Step.sol";
 import {EIP712} from "@openzeppelin/contracts/utils/cryptography/EIP712.sol";
 import {Nonces} from "@openzeppelin/contracts/utils/Nonces.sol";
 import {SignatureChecker} from "@openzeppelin/contracts/utils/cryptography/SignatureChecker.sol";
 import {BabyJubjub} from "./BabyJubjub.sol";
 import {Entry} from "./Entry.sol";
 import {FIELD_MODULUS} from "./Field.sol";
+import {IGoverned} from "./governance/IGoverned.sol";
 import {IRegistry} from "./IRegistry.sol";
 import {Queue} from "./Queue.sol";
 import {RsaKey} from "./RsaKey.sol";
 import {AccountIndex, Role, STATUS_ACTIVE, STATUS_SUSPENDED, Standing} from "./Types.sol";
 
 /// @title Registration, endorsement, admission and suspension of participants
-/// @notice The registrar is the owner of `Ownable2Step`, so the role is handed over in two steps.
-abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712, Nonces {
+/// @notice Governance says who is a registrar, and hears which hospitals are active.
+abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
     bytes32 private constant REGISTRATION_TYPEHASH = keccak256(
         "Registration(address owner,uint8 role,uint24 org,uint256 qx,uint256 qy,uint256 encryptionCommitment,"
         "bytes rsaModulus,bytes rsaSignature,uint256 deadline)"
@@ -26,7 +25,7 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712, Nonces {
     AccountIndex internal constant NO_ACCOUNT = AccountIndex.wrap(0);
 
     /// @inheritdoc IRegistry
-    uint256 public immutable registrationFee;
+    uint256 public registrationFee;
 
     AccountIndex private _lastAccount;
     mapping(AccountIndex account => Account) internal _accounts;
@@ -34,8 +33,14 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712, Nonces {
     mapping(AccountIndex account => bytes32) internal _registrationHashes;
     mapping(AccountIndex hospital => mapping(address doctor => bool)) private _endorsed;
 
-    constructor(address registrar, uint256 fee) Ownable(registrar) EIP712("EMR Rollup", "1") {
+    constructor(uint256 fee) EIP712("EMR Rollup", "1") {
         registrationFee = fee;
+    }
+
+    /// @inheritdoc IGoverned
+    function setRegistrationFee(uint256 fee) external onlyGovernance {
+        registrationFee = fee;
+        emit RegistrationFeeChanged(fee);
     }
 
     /// @inheritdoc IRegistry
@@ -70,7 +75,7 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712, Nonces {
     }
 
     /// @inheritdoc IRegistry
-    function admit(AccountIndex account, Candidate calldata candidate) external onlyOwner {
+    function admit(AccountIndex account, Candidate calldata candidate) external onlyRegistrar {
         Account storage stored = _accounts[account];
         if (stored.standing != Standing.Pending) revert NotPending(account, stored.standing);
         if (keccak256(abi.encode(account, candidate)) != _registrationHashes[account]) {
@@ -83,7 +88,7 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712, Nonces {
     }
 
     /// @inheritdoc IRegistry
-    function suspend(AccountIndex account) external payable onlyOwner {
+    function suspend(AccountIndex account) external payable onlyRegistrar {
         Account storage stored = _accounts[account];
         if (stored.standing == Standing.Pending) {
             if (msg.value != 0) revert WrongFee(0, msg.value);
@@ -92,13 +97,14 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712, Nonces {
             if (stored.role == Role.Patient) revert PatientsAreNotSuspended(account);
             if (stored.standing != Standing.Admitted) revert NotPending(account, stored.standing);
             stored.standing = Standing.Suspended;
+            _tellGovernance(account, stored.role, false);
             _enqueueChange(account, Once.Status, stored.entry, Entry.setStatus(account, STATUS_SUSPENDED));
         }
         emit Suspended(account);
     }
 
     /// @inheritdoc IRegistry
-    function reinstate(AccountIndex account) external payable onlyOwner {
+    function reinstate(AccountIndex account) external payable onlyRegistrar {
         Account storage stored = _accounts[account];
         if (stored.standing == Standing.Withheld) {
             if (msg.value != 0) revert WrongFee(0, msg.value);
@@ -106,14 +112,10 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712, Nonces {
         } else {
             if (stored.standing != Standing.Suspended) revert NotSuspended(account, stored.standing);
             stored.standing = Standing.Admitted;
+            _tellGovernance(account, stored.role, true);
             _enqueueChange(account, Once.Status, stored.entry, Entry.setStatus(account, STATUS_ACTIVE));
         }
         emit Reinstated(account);
-    }
-
-    /// @notice Always reverts: without a registrar nobody could be admitted any more.
-    function renounceOwnership() public pure override {
-        revert RegistrarRequired();
     }
 
     /// @inheritdoc IRegistry
@@ -191,6 +193,12 @@ abstract contract Registry is IRegistry, Queue, Ownable2Step, EIP712, Nonces {
         Account storage stored = _accounts[account];
         stored.standing = Standing.Admitted;
         stored.entry = uint48(entry);
+        _tellGovernance(account, candidate.role, true);
+    }
+
+    /// @dev Governance knows which hospitals are admitted and not suspended: they vote.
+    function _tellGovernance(AccountIndex account, Role role, bool active) internal {
+        if (role == Role.Hospital) governance.hospitalChanged(account, active);
     }
 
     /// @dev Checks the keys of a registration or of a rotation, and what proves that the owner holds them.

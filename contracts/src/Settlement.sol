@@ -2,10 +2,11 @@
 pragma solidity 0.8.37;
 
 import {FIELD_MODULUS, Field} from "./Field.sol";
+import {IGoverned} from "./governance/IGoverned.sol";
 import {IQueue} from "./IQueue.sol";
 import {ISettlement} from "./ISettlement.sol";
 import {Queue} from "./Queue.sol";
-import {BatchNumber, QueueName, StateRoot, UnixTime} from "./Types.sol";
+import {BatchNumber, QueueIndex, QueueName, StateRoot, UnixTime} from "./Types.sol";
 
 /// @title Settlement of proven batches with their data in calldata
 abstract contract Settlement is ISettlement, Queue {
@@ -19,16 +20,6 @@ abstract contract Settlement is ISettlement, Queue {
 
     /// The most sizes, so that reading all of them stays cheap.
     uint256 private constant MAX_SIZES = 8;
-
-    /// @inheritdoc ISettlement
-    address public immutable sequencer;
-    /// @inheritdoc ISettlement
-    uint256 public immutable circuitVersion;
-    /// The most queue entries that a batch of any size holds.
-    uint256 private immutable _largestL1;
-    /// The queue entries that a batch of every size holds.
-    uint256 private immutable _smallestL1;
-    uint256 private immutable _sizeCount;
 
     /// A mapping instead of an array: a settlement reads one storage slot, and not also a length.
     mapping(uint256 position => Size) private _sizes;
@@ -47,33 +38,10 @@ abstract contract Settlement is ISettlement, Queue {
         uint256 y2;
     }
 
-    constructor(
-        Size[] memory sizes_,
-        address sequencer_,
-        uint256 circuitVersion_,
-        StateRoot genesis
-    ) {
-        if (sizes_.length == 0 || sizes_.length > MAX_SIZES) revert InvalidParameter("sizes");
-        if (sequencer_ == address(0)) revert InvalidParameter("sequencer");
+    constructor(Size[] memory sizes_, uint64 circuitVersion_, StateRoot genesis) {
+        if (_office.sequencer == address(0)) revert InvalidParameter("sequencer");
         if (StateRoot.unwrap(genesis) >= FIELD_MODULUS) revert InvalidParameter("genesis");
-        uint256 largestL1;
-        uint256 smallestL1 = type(uint256).max;
-        uint256 largestL2;
-        for (uint256 i = 0; i < sizes_.length; ++i) {
-            Size memory size = sizes_[i];
-            if (size.verifier.code.length == 0) revert InvalidParameter("verifier");
-            if (size.maxL1 == 0) revert InvalidParameter("maxL1");
-            if (size.maxL1 > largestL1) largestL1 = size.maxL1;
-            if (size.maxL1 < smallestL1) smallestL1 = size.maxL1;
-            if (size.maxL2 > largestL2) largestL2 = size.maxL2;
-            _sizes[i] = size;
-        }
-        if (largestL2 == 0) revert InvalidParameter("maxL2");
-        sequencer = sequencer_;
-        circuitVersion = circuitVersion_;
-        _largestL1 = largestL1;
-        _smallestL1 = smallestL1;
-        _sizeCount = sizes_.length;
+        _setSizes(0, circuitVersion_, sizes_);
         _stateRoot = genesis;
         _progress.strangersFrom = _after(SEQUENCER_ABSENCE);
     }
@@ -85,11 +53,12 @@ abstract contract Settlement is ISettlement, Queue {
         // With EIP-7702, an account with code can be the origin of a transaction with other calldata than this call.
         if (msg.sender != tx.origin || msg.sender.code.length != 0) revert NotDirectCall(msg.sender);
         _requireStandardCalldata(d1, d2, proof);
+        _requireNoHalt();
 
-        if (batch.size >= _sizeCount) revert UnknownSize(batch.size, _sizeCount);
+        if (batch.size >= _bounds.count) revert UnknownSize(batch.size, _bounds.count);
         Size memory size = _sizes[batch.size];
         PublicInputs memory inputs = _claims(batch, size, d1.length, d2.length);
-        if (msg.sender == sequencer) {
+        if (msg.sender == _office.sequencer) {
             _requireDue(batch, size, inputs.n1 - batch.urgent);
             if (_servesOrdinary(batch.time, inputs.n1 - batch.urgent)) {
                 _progress.strangersFrom = _after(SEQUENCER_ABSENCE);
@@ -100,6 +69,7 @@ abstract contract Settlement is ISettlement, Queue {
             // entries alone gives no such turn: one an hour would then keep strangers from the ordinary queue for ever.
             if (inputs.n1 != batch.urgent) _progress.strangersFrom = _after(SEQUENCER_TURN);
         }
+        _noteLate(batch.urgent);
         BatchNumber number = BatchNumber.wrap(BatchNumber.unwrap(_progress.batches) + 1);
         bytes32 queueHash = _take(d1, batch.urgent);
         bytes32 dataHash = keccak256(abi.encodePacked(d2));
@@ -116,7 +86,7 @@ abstract contract Settlement is ISettlement, Queue {
 
     /// @inheritdoc ISettlement
     function collectFees(address payable to) external {
-        if (msg.sender != sequencer) revert NotSequencer(msg.sender);
+        if (msg.sender != _office.sequencer) revert NotSequencer(msg.sender);
         uint256 amount = _uncredited();
         emit FeesCollected(to, amount);
         _send(to, amount);
@@ -124,8 +94,20 @@ abstract contract Settlement is ISettlement, Queue {
 
     /// @inheritdoc ISettlement
     function sizes() external view returns (Size[] memory all) {
-        all = new Size[](_sizeCount);
+        all = new Size[](_bounds.count);
         for (uint256 i = 0; i < all.length; ++i) all[i] = _sizes[i];
+    }
+
+    /// @inheritdoc IGoverned
+    function setSizes(uint64 circuitVersion_, Size[] calldata sizes_) external onlyGovernance {
+        uint64 revision = _bounds.revision + 1;
+        _setSizes(revision, circuitVersion_, sizes_);
+        emit SizesChanged(revision);
+    }
+
+    /// @inheritdoc ISettlement
+    function circuitVersion() external view returns (uint256) {
+        return _bounds.circuitVersion;
     }
 
     /// @inheritdoc ISettlement
@@ -155,21 +137,21 @@ abstract contract Settlement is ISettlement, Queue {
 
     /// @inheritdoc IQueue
     function overdueEntries() external view returns (uint256 urgent, uint256 ordinary) {
-        urgent = _olderThan(QueueName.Urgent, QUEUE_DEADLINE, block.timestamp, _largestL1);
-        ordinary = _olderThan(QueueName.Ordinary, QUEUE_DEADLINE, block.timestamp, _largestL1);
+        urgent = _olderThan(QueueName.Urgent, QUEUE_DEADLINE, block.timestamp, _bounds.largestL1);
+        ordinary = _olderThan(QueueName.Ordinary, QUEUE_DEADLINE, block.timestamp, _bounds.largestL1);
     }
 
     /// @inheritdoc IQueue
     function dueEntries(UnixTime time) external view returns (uint256 urgent, uint256 ordinary) {
-        urgent = _olderThan(QueueName.Urgent, QUEUE_DUE, UnixTime.unwrap(time), _largestL1);
-        ordinary = _olderThan(QueueName.Ordinary, QUEUE_DUE, UnixTime.unwrap(time), _largestL1);
+        urgent = _olderThan(QueueName.Urgent, QUEUE_DUE, UnixTime.unwrap(time), _bounds.largestL1);
+        ordinary = _olderThan(QueueName.Ordinary, QUEUE_DUE, UnixTime.unwrap(time), _bounds.largestL1);
     }
 
     /// @dev A batch of the sequencer takes the due urgent entries in whatever size holds them, so a smaller size is no excuse. It fills the slots
     /// that its size has left with due ordinary entries. So a flood of registrations fills no batch of operations, and delays no urgent entry.
     function _requireDue(Batch calldata batch, Size memory size, uint256 ordinary) private view {
         uint256 time = UnixTime.unwrap(batch.time);
-        uint256 due = _olderThan(QueueName.Urgent, QUEUE_DUE, time, _largestL1);
+        uint256 due = _olderThan(QueueName.Urgent, QUEUE_DUE, time, _bounds.largestL1);
         if (batch.urgent < due) revert OverdueEntriesOmitted(QueueName.Urgent, batch.urgent, due);
         due = _olderThan(QueueName.Ordinary, QUEUE_DUE, time, size.maxL1 - batch.urgent);
         if (ordinary < due) revert OverdueEntriesOmitted(QueueName.Ordinary, ordinary, due);
@@ -178,18 +160,18 @@ abstract contract Settlement is ISettlement, Queue {
     /// @dev Whether a batch of the sequencer keeps strangers from the ordinary queue: only if it takes the due ordinary entries, or as many as the
     /// smallest size holds. A batch full of urgent entries is valid, but does not.
     function _servesOrdinary(UnixTime time, uint256 ordinary) private view returns (bool) {
-        return ordinary >= _olderThan(QueueName.Ordinary, QUEUE_DUE, UnixTime.unwrap(time), _smallestL1);
+        return ordinary >= _olderThan(QueueName.Ordinary, QUEUE_DUE, UnixTime.unwrap(time), _bounds.smallestL1);
     }
 
     /// @dev A stranger settles the overdue urgent entries, whatever the sequencer settled meanwhile. The ordinary queue is open to strangers only
     /// while the sequencer is absent.
     function _requireOverdue(Batch calldata batch, uint256 ordinary, uint256 operations) private view {
-        uint256 overdue = _olderThan(QueueName.Urgent, QUEUE_DEADLINE, block.timestamp, _largestL1);
+        uint256 overdue = _olderThan(QueueName.Urgent, QUEUE_DEADLINE, block.timestamp, _bounds.largestL1);
         // Younger urgent entries may come along: those that become overdue while the batch is proved do not make it void.
         uint256 overdueOrdinary;
         if (block.timestamp > UnixTime.unwrap(_progress.strangersFrom)) {
             overdueOrdinary =
-                _olderThan(QueueName.Ordinary, QUEUE_DEADLINE, block.timestamp, _largestL1 - batch.urgent);
+                _olderThan(QueueName.Ordinary, QUEUE_DEADLINE, block.timestamp, _bounds.largestL1 - batch.urgent);
         } else if (ordinary != 0) {
             revert NotSequencer(msg.sender);
         }
@@ -200,6 +182,38 @@ abstract contract Settlement is ISettlement, Queue {
         if ((ordinary != 0 || overdue == 0) && ordinary < overdueOrdinary) {
             revert OverdueEntriesOmitted(QueueName.Ordinary, ordinary, overdueOrdinary);
         }
+    }
+
+    /// @dev Tells governance which entries of a batch are overdue: their owners can claim a part of the bond.
+    function _noteLate(uint256 urgent) private {
+        uint256 late = _olderThan(QueueName.Urgent, QUEUE_DEADLINE, block.timestamp, urgent);
+        if (late == 0) return;
+        QueueIndex first = queueHead(QueueName.Urgent);
+        governance.settledLate(first, QueueIndex.wrap(uint56(QueueIndex.unwrap(first) + late)));
+    }
+
+    function _setSizes(uint64 revision, uint64 circuitVersion_, Size[] memory sizes_) private {
+        if (sizes_.length == 0 || sizes_.length > MAX_SIZES) revert InvalidParameter("sizes");
+        uint48 largestL1;
+        uint48 smallestL1 = type(uint48).max;
+        uint48 largestL2;
+        for (uint256 i = 0; i < sizes_.length; ++i) {
+            Size memory size = sizes_[i];
+            if (size.verifier.code.length == 0) revert InvalidParameter("verifier");
+            if (size.maxL1 == 0) revert InvalidParameter("maxL1");
+            if (size.maxL1 > largestL1) largestL1 = size.maxL1;
+            if (size.maxL1 < smallestL1) smallestL1 = size.maxL1;
+            if (size.maxL2 > largestL2) largestL2 = size.maxL2;
+            _sizes[i] = size;
+        }
+        if (largestL2 == 0) revert InvalidParameter("maxL2");
+        _bounds = SizeBounds({
+            revision: revision,
+            circuitVersion: circuitVersion_,
+            count: uint8(sizes_.length),
+            largestL1: largestL1,
+            smallestL1: smallestL1
+        });
     }
 
     function _after(uint256 seconds_) private view returns (UnixTime) {
@@ -268,7 +282,7 @@ abstract contract Settlement is ISettlement, Queue {
         bytes32 digest = keccak256(
             abi.encode(
                 inputs.domain,
-                circuitVersion,
+                uint256(_bounds.circuitVersion),
                 size.maxL1,
                 size.maxL2,
                 number,

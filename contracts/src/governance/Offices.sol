@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {AccessControl} from "@openzeppelin/contracts/access/AccessControl.sol";
+import {AccessControlEnumerable} from "@openzeppelin/contracts/access/extensions/AccessControlEnumerable.sol";
+import {TimelockController} from "@openzeppelin/contracts/governance/TimelockController.sol";
+import {IEmrRollup} from "../IEmrRollup.sol";
+import {ISettlement} from "../ISettlement.sol";
+import {IGovernance} from "./IGovernance.sol";
+
+/// @title Registrars, who propose; guardians; and the timelock that carries proposals out
+abstract contract Offices is IGovernance, TimelockController, AccessControlEnumerable {
+    /// The shortest time between a proposal and its execution.
+    uint256 internal constant SHORTEST_DELAY = 14 days;
+    bytes32 internal constant GUARDIAN_ROLE = keccak256("GUARDIAN_ROLE");
+
+    IEmrRollup internal immutable ROLLUP;
+    uint16 internal _threshold;
+    mapping(bytes32 proposal => address) private _proposers;
+
+    modifier onlyRollup() {
+        if (msg.sender != address(ROLLUP)) revert RollupRequired(msg.sender);
+        _;
+    }
+
+    modifier onlyTimelock() {
+        if (msg.sender != address(this)) revert TimelockRequired(msg.sender);
+        _;
+    }
+
+    /// The executor role is open: anyone carries out what waited. Nobody but this contract cancels, after `withdrawProposal` and `veto`.
+    constructor(Officers memory officers) TimelockController(SHORTEST_DELAY, new address[](0), _anyone(), address(0)) {
+        ROLLUP = IEmrRollup(msg.sender);
+        _grantRole(CANCELLER_ROLE, address(this));
+        for (uint256 i = 0; i < officers.registrars.length; ++i) _grantRole(PROPOSER_ROLE, officers.registrars[i]);
+        for (uint256 i = 0; i < officers.guardians.length; ++i) _grantRole(GUARDIAN_ROLE, officers.guardians[i]);
+        if (getRoleMemberCount(PROPOSER_ROLE) == 0) revert RegistrarRequired();
+        _setThreshold(officers.threshold);
+    }
+
+    /// @notice Refuses ether: bonds come through `depositBond`.
+    receive() external payable override {
+        revert NotThroughTimelock(msg.sender, msg.value);
+    }
+
+    /// @inheritdoc IGovernance
+    function withdrawProposal(bytes32 proposal) external {
+        if (_proposers[proposal] != msg.sender) revert NotProposer(msg.sender);
+        this.cancel(proposal);
+    }
+
+    /// @inheritdoc IGovernance
+    function changeSizes(uint64 circuitVersion, ISettlement.Size[] calldata sizes) external onlyTimelock {
+        ROLLUP.setSizes(circuitVersion, sizes);
+    }
+
+    /// @inheritdoc IGovernance
+    function changeRegistrationFee(uint256 fee) external onlyTimelock {
+        ROLLUP.setRegistrationFee(fee);
+    }
+
+    /// @inheritdoc IGovernance
+    function changeThreshold(uint16 threshold) external onlyTimelock {
+        _setThreshold(threshold);
+    }
+
+    /// @notice Schedules a call of this contract. Registrars only.
+    function schedule(
+        address target,
+        uint256 value,
+        bytes calldata data,
+        bytes32 predecessor,
+        bytes32 salt,
+        uint256 delay
+    ) public override {
+        _proposers[hashOperation(target, value, data, predecessor, salt)] = msg.sender;
+        super.schedule(target, value, data, predecessor, salt, delay);
+    }
+
+    /// @notice Schedules several calls of this contract, which happen together. Registrars only.
+    function scheduleBatch(
+        address[] calldata targets,
+        uint256[] calldata values,
+        bytes[] calldata payloads,
+        bytes32 predecessor,
+        bytes32 salt,
+        uint256 delay
+    ) public override {
+        _proposers[hashOperationBatch(targets, values, payloads, predecessor, salt)] = msg.sender;
+        super.scheduleBatch(targets, values, payloads, predecessor, salt, delay);
+    }
+
+    /// @notice Changes the delay of later proposals: 14 days or more. Through the timelock.
+    function updateDelay(uint256 newDelay) public override {
+        if (newDelay < SHORTEST_DELAY) revert DelayTooShort(newDelay, SHORTEST_DELAY);
+        super.updateDelay(newDelay);
+    }
+
+    /// @inheritdoc IGovernance
+    function isRegistrar(address account) external view returns (bool) {
+        return hasRole(PROPOSER_ROLE, account);
+    }
+
+    /// @inheritdoc IGovernance
+    function registrars() external view returns (address[] memory) {
+        return getRoleMembers(PROPOSER_ROLE);
+    }
+
+    /// @inheritdoc IGovernance
+    function guardians() external view returns (address[] memory all, uint16 threshold) {
+        return (getRoleMembers(GUARDIAN_ROLE), _threshold);
+    }
+
+    /// @inheritdoc AccessControlEnumerable
+    function supportsInterface(bytes4 interfaceId)
+        public
+        view
+        override(TimelockController, AccessControlEnumerable)
+        returns (bool)
+    {
+        return super.supportsInterface(interfaceId);
+    }
+
+    /// @dev Registrars must not reach the bonds, nor the rollup other than through the functions of this contract.
+    function _execute(address target, uint256 value, bytes calldata data) internal override {
+        if (target != address(this) || value != 0) revert NotThroughTimelock(target, value);
+        super._execute(target, value, data);
+    }
+
+    function _grantRole(bytes32 role, address account)
+        internal
+        override(AccessControl, AccessControlEnumerable)
+        returns (bool)
+    {
+        return super._grantRole(role, account);
+    }
+
+    /// @dev Keeps one registrar, and as many guardians as must agree.
+    function _revokeRole(bytes32 role, address account)
+        internal
+        override(AccessControl, AccessControlEnumerable)
+        returns (bool revoked)
+    {
+        revoked = super._revokeRole(role, account);
+        if (role == PROPOSER_ROLE && getRoleMemberCount(role) == 0) revert RegistrarRequired();
+        if (role == GUARDIAN_ROLE) _requireThreshold(_threshold);
+    }
+
+    function _setThreshold(uint16 threshold) private {
+        _requireThreshold(threshold);
+        _threshold = threshold;
+        emit ThresholdChanged(threshold);
+    }
+
+    function _requireThreshold(uint256 threshold) private view {
+        uint256 all = getRoleMemberCount(GUARDIAN_ROLE);
+        if (threshold > all || (threshold == 0 && all != 0)) revert InvalidThreshold(threshold, all);
+    }
+
+    function _anyone() private pure returns (address[] memory executors) {
+        executors = new address[](1);
+    }
+}

@@ -80,6 +80,6 @@ abstract contract Governed is IGoverned, RollupState {
         end = start + age;
         uint256 from = UnixTime.unwrap(office.haltedFrom);
         uint256 until = UnixTime.unwrap(office.haltedUntil);
-        if (start < until && from < end) end += until - (start > from ? start : from);
+        if (start < until && from <= end) end += until - (start > from ? start : from);
     }
 }

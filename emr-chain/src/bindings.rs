@@ -7,6 +7,15 @@ alloy::sol!(
     "../contracts/artifacts/EmrRollup.json"
 );
 
+/// The contract that says who holds the rollup's offices. Its artefact repeats structs of the rollup's, so it has a module.
+pub mod governance {
+    alloy::sol!(
+        #[sol(rpc, all_derives)]
+        Governance,
+        "../contracts/artifacts/Governance.json"
+    );
+}
+
 alloy::sol!(
     /// The verifier of all circuits. Its raw calldata are the public inputs and the proof, and it reverts if the proof
     /// is wrong.

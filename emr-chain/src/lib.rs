@@ -11,6 +11,7 @@ pub mod submitter;
 mod account_changes;
 pub mod bindings;
 mod deploy;
+mod governance;
 mod queue;
 mod registration;
 mod registry;
@@ -21,9 +22,10 @@ mod transaction;
 
 pub use account_changes::{QueuedChange, Revocation, SignedChange, SignedRevocation, SignedRotation};
 pub use deploy::{
-    DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, DeploymentRecord, SizeDeployment, SizeRecord, VerifierCode,
-    deploy, deploy_on_named_chain, factory,
+    DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, DeploymentRecord, Officers, SizeDeployment, SizeRecord,
+    VerifierCode, deploy, deploy_on_named_chain, factory,
 };
+pub use governance::{Change, Claim, GovernanceRefusal, Halt, Offices, Proposal, ProposalState};
 pub use queue::{PerQueue, QueueEntry, QueueName, QueueProgress};
 pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};
 pub use registry::{Account, PendingRegistration, Standing};

@@ -288,7 +288,7 @@ fn role_of(code: u8) -> Result<Role, RollupError> {
 }
 
 /// Converts the contract's number, where 0 means no account.
-fn index(number: U24) -> Result<Option<AccountIndex>, RollupError> {
+pub(crate) fn index(number: U24) -> Result<Option<AccountIndex>, RollupError> {
     if number.is_zero() {
         return Ok(None);
     }

@@ -8,7 +8,10 @@ use alloy::{
     transports::{RpcError, TransportError},
 };
 
-use crate::{bindings::EmrRollup::EmrRollupErrors as Abi, queue::QueueName, submitter::SubmitError};
+use crate::{
+    bindings::EmrRollup::EmrRollupErrors as Abi, governance::GovernanceRefusal, queue::QueueName,
+    submitter::SubmitError,
+};
 
 /// Reading from or writing to the rollup contract failed.
 #[derive(Debug, thiserror::Error)]
@@ -249,12 +252,18 @@ pub enum Revert {
     /// The caller has no credit.
     #[error("{0} has no credit")]
     NoCredit(Address),
-    /// The registrar cannot resign without a successor.
-    #[error("the registrar cannot resign without a successor: transfer the role instead")]
-    RegistrarRequired,
-    /// The caller is not the registrar (or not the one the role was offered to).
-    #[error("{0} is not the registrar: use the registrar's key")]
+    /// The caller is not a registrar.
+    #[error("{0} is not a registrar: use a registrar's key")]
     NotRegistrar(Address),
+    /// Guardians halted settlement.
+    #[error("guardians halted settlement until {until} (Unix time): nothing is settled before")]
+    SettlementHalted {
+        /// The end of the halt, Unix seconds.
+        until: u64,
+    },
+    /// The contract that holds the offices refuses.
+    #[error(transparent)]
+    Governance(#[from] GovernanceRefusal),
     /// The caller may not settle this: no urgent entry is overdue, or it takes ordinary entries while the sequencer is
     /// there.
     #[error(
@@ -361,7 +370,7 @@ impl Revert {
     pub(crate) fn decode(data: &Bytes) -> Self {
         match Abi::abi_decode(data) {
             Ok(error) => error.into(),
-            Err(_) => Self::Unknown(data.clone()),
+            Err(_) => GovernanceRefusal::decode(data).map_or_else(|| Self::Unknown(data.clone()), Self::Governance),
         }
     }
 }
@@ -404,9 +413,11 @@ impl From<Abi> for Revert {
             }
             Abi::UrgentFeeMissing(e) => Self::UrgentFeeMissing { fee: e.fee, sent: e.sent },
             Abi::NoCredit(e) => Self::NoCredit(e.caller),
-            Abi::RegistrarRequired(_) => Self::RegistrarRequired,
-            Abi::OwnableUnauthorizedAccount(e) => Self::NotRegistrar(e.account),
-            Abi::OwnableInvalidOwner(_) => Self::InvalidParameter("registrar".to_owned()),
+            Abi::NotRegistrar(e) => Self::NotRegistrar(e.caller),
+            Abi::GovernanceRequired(e) => GovernanceRefusal::ThroughTimelockOnly(e.caller).into(),
+            Abi::SettlementHalted(e) => Self::SettlementHalted { until: time(e.until) },
+            Abi::HaltedBefore(e) => GovernanceRefusal::HaltedBefore { from: time(e.from) }.into(),
+            Abi::NotHalted(_) => GovernanceRefusal::NotHalted.into(),
             Abi::NotSequencer(e) => Self::NotSequencer(e.caller),
             Abi::OperationsBySequencerOnly(e) => Self::OperationsBySequencerOnly(e.caller),
             Abi::NotDirectCall(e) => Self::NotDirectCall(e.caller),

@@ -47,7 +47,7 @@ pub struct Size {
     pub max_l2: u64,
 }
 
-/// The fixed parameters of a deployment, and the current holders of its roles.
+/// The parameters of a rollup as they are now, and who settles and admits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
     /// The sizes in which batches are proved.
@@ -56,8 +56,8 @@ pub struct Parameters {
     pub circuit_version: u64,
     /// The account that settles batches.
     pub sequencer: Address,
-    /// The account that admits doctors and hospitals.
-    pub registrar: Address,
+    /// The accounts that admit doctors and hospitals.
+    pub registrars: Vec<Address>,
     /// Cost of a registration in wei.
     pub registration_fee: U256,
 }
@@ -142,7 +142,7 @@ impl<P: Provider> Rollup<P> {
         state_root(self.contract.stateRoot().call().await?)
     }
 
-    /// The fixed parameters of the deployment, and the current holders of its roles.
+    /// The parameters as they are now, and who settles and admits.
     ///
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
@@ -151,7 +151,7 @@ impl<P: Provider> Rollup<P> {
             sizes: self.sizes().await?,
             circuit_version: self.contract.circuitVersion().call().await?.saturating_to(),
             sequencer: self.contract.sequencer().call().await?,
-            registrar: self.contract.owner().call().await?,
+            registrars: self.governance().await?.registrars().call().await?,
             registration_fee: self.contract.registrationFee().call().await?,
         })
     }
@@ -181,9 +181,16 @@ impl<P: Provider> Rollup<P> {
         if entry.enqueuedAt.is_zero() || entry.wordsHash[..] != keccak256(words.concat())[..27] {
             return Ok(None);
         }
-        let deadline = self.contract.QUEUE_DEADLINE().call().await?;
-        let time = (entry.enqueuedAt + deadline).saturating_to();
+        let time = self.contract.overdueAt(entry.enqueuedAt.to()).call().await?.saturating_to();
         UnixTime::new(time).map(Some).map_err(|error| RollupError::Malformed(error.to_string()))
+    }
+
+    /// Whether there is a contract at an address.
+    ///
+    /// # Errors
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
+    pub async fn has_code(&self, address: Address) -> Result<bool, RollupError> {
+        Ok(!self.provider().get_code_at(address).await?.is_empty())
     }
 
     /// The time of a block.

@@ -101,7 +101,8 @@ impl<P: Provider> Rollup<P> {
         let call = call.clone().from(submitter.account());
         let request: &TransactionRequest = call.as_ref();
         let value = request.value.unwrap_or_default();
-        let order = Order { to: self.instance().contract, value, input: call.calldata().clone() };
+        let to = request.to.and_then(|to| to.to().copied()).unwrap_or(self.instance().contract);
+        let order = Order { to, value, input: call.calldata().clone() };
         // Only a settlement takes back another one, which L1 would refuse after it. Everything else goes in order.
         let first = |other: &[u8]| !(is_settlement(other) && is_settlement(&order.input));
         let mut turn = submitter.turn(self.patience()).await;

@@ -12,7 +12,7 @@ use alloy::{
 };
 use emr_api::invitation::Invitation;
 use emr_chain::{
-    Deployed, Deployment, DeploymentRecord, Rollup, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint,
+    Deployed, Deployment, DeploymentRecord, Officers, Rollup, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint,
 };
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_devnet::{ChainConfig, EmbeddedChain};
@@ -73,7 +73,7 @@ pub fn deployment() -> Deployment {
         circuit_version: version.number.into(),
         genesis: state_root(empty_root(version.account_depth), empty_root(version.account_depth)),
         sequencer: people().hospital.address(),
-        registrar: registrar().address(),
+        officers: Officers::registrar(registrar().address()),
         registration_fee: U256::from(1000),
     }
 }

@@ -15,7 +15,9 @@ use alloy::{
 use benches::mix::{self, Mix};
 use clap::Parser;
 use emr_api::settlement;
-use emr_chain::{Deployed, Deployment, SettlementLayer, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint};
+use emr_chain::{
+    Deployed, Deployment, Officers, SettlementLayer, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint,
+};
 use emr_core::{StateRoot, UnixTime};
 use emr_devnet::{ChainConfig, EmbeddedChain};
 use emr_rollup::{
@@ -155,7 +157,7 @@ async fn settled(
         circuit_version: size.number.into(),
         genesis,
         sequencer: sequencer.address(),
-        registrar: sequencer.address(),
+        officers: Officers::registrar(sequencer.address()),
         registration_fee: U256::ZERO,
     };
     let Deployed { rollup, .. } = deploy(provider, &deployment).await?;

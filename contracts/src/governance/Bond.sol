@@ -12,10 +12,19 @@ import {Succession} from "./Succession.sol";
 abstract contract Bond is Succession {
     /// How long a bond stays after the last term of its owner.
     uint256 public constant BOND_TIME = 30 days;
+    /// How long after an entry was appended its owner can claim. Shorter than the time between two halts less a halt: the rollup knows the last
+    /// halt only, and so knows for sure when the entry became overdue.
+    uint256 public constant CLAIM_TIME = 150 days;
 
     uint96 private _forfeit;
     uint256 private _bonds;
-    mapping(address sequencer => uint256) private _bondOf;
+    uint256 private _purses;
+    /// Bonds lie in purses, numbered from 1. Who accepts an office gets the purse, and with it what was forfeited before.
+    mapping(uint256 purse => uint256) private _amountIn;
+    mapping(address sequencer => uint256 purse) private _purseOf;
+    mapping(uint256 term => uint256 purse) private _purseOfTerm;
+    /// Into which purse the content of another one went. A chain grows by an election or an appointment, never by offers alone.
+    mapping(uint256 purse => uint256 into) private _emptiedInto;
     Late[] private _late;
     mapping(QueueIndex index => bool) private _paid;
 
@@ -25,7 +34,7 @@ abstract contract Bond is Succession {
 
     /// @inheritdoc IGovernance
     function depositBond(address sequencer) external payable {
-        _bondOf[sequencer] += msg.value;
+        _amountIn[_openPurse(sequencer)] += msg.value;
         _bonds += msg.value;
         emit BondDeposited(sequencer, msg.value);
     }
@@ -35,10 +44,11 @@ abstract contract Bond is Succession {
         bool inOffice = msg.sender == _terms[_terms.length - 1].sequencer;
         uint256 until = inOffice ? type(uint256).max : UnixTime.unwrap(_left[msg.sender]) + BOND_TIME;
         if (block.timestamp < until) revert BondLocked(until);
-        uint256 amount = _bondOf[msg.sender];
+        uint256 purse = _purseOf[msg.sender];
+        uint256 amount = _amountIn[purse];
         if (amount == 0) revert NoBond(msg.sender);
         emit BondWithdrawn(msg.sender, amount);
-        _pay(msg.sender, to, amount);
+        _pay(purse, to, amount);
     }
 
     /// @inheritdoc IGovernance
@@ -51,14 +61,17 @@ abstract contract Bond is Succession {
         AccountIndex account = AccountIndex.wrap(uint24(words[0] >> 59));
         bool known = bytes27(keccak256(abi.encode(words))) == wordsHash;
         if (!known || ROLLUP.ownerOf(account) != msg.sender) revert NoForfeit(index);
+        if (block.timestamp > appended + CLAIM_TIME) revert NoForfeit(index);
 
         address sequencer = _sequencerAt(term, ROLLUP.overdueAt(UnixTime.wrap(uint40(appended))), index);
-        uint256 bond = _bondOf[sequencer];
+        uint256 purse = _purseOfTerm[term];
+        while (_emptiedInto[purse] != 0) purse = _emptiedInto[purse];
+        uint256 bond = _amountIn[purse];
         if (bond == 0) revert NoBond(sequencer);
         uint256 amount = bond < _forfeit ? bond : _forfeit;
         _paid[index] = true;
         emit Forfeited(sequencer, index, to, amount);
-        _pay(sequencer, to, amount);
+        _pay(purse, to, amount);
     }
 
     /// @inheritdoc IGovernance
@@ -79,7 +92,7 @@ abstract contract Bond is Succession {
 
     /// @inheritdoc IGovernance
     function bondOf(address sequencer) external view returns (uint256) {
-        return _bondOf[sequencer];
+        return _amountIn[_purseOf[sequencer]];
     }
 
     /// @inheritdoc IGovernance
@@ -101,12 +114,29 @@ abstract contract Bond is Succession {
         return _terms[term].sequencer;
     }
 
-    /// @dev The bond goes with the office. Otherwise a sequencer would pass the office to another key of its own, without a bond, before it lets
-    /// an entry become overdue.
+    /// @dev The bond goes with the office, and so does what it owes. Otherwise a sequencer would pass the office to another key of its own before
+    /// or after it lets an entry become overdue.
     function _officePassed(address from, address to) internal override {
-        uint256 amount = _bondOf[from];
-        _bondOf[from] = 0;
-        _bondOf[to] += amount;
+        if (from == to) return;
+        (uint256 purse, uint256 other) = (_purseOf[from], _purseOf[to]);
+        if (other != 0) {
+            _amountIn[purse] += _amountIn[other];
+            _amountIn[other] = 0;
+            _emptiedInto[other] = purse;
+        }
+        (_purseOf[from], _purseOf[to]) = (0, purse);
+    }
+
+    function _termBegan(uint256 term, address sequencer) internal override {
+        _purseOfTerm[term] = _openPurse(sequencer);
+    }
+
+    function _openPurse(address owner) private returns (uint256 purse) {
+        purse = _purseOf[owner];
+        if (purse == 0) {
+            purse = ++_purses;
+            _purseOf[owner] = purse;
+        }
     }
 
     function _isLate(Late memory late, QueueIndex index) private pure returns (bool) {
@@ -114,8 +144,8 @@ abstract contract Bond is Succession {
         return QueueIndex.unwrap(late.first) <= position && position < QueueIndex.unwrap(late.end);
     }
 
-    function _pay(address bonded, address payable to, uint256 amount) private {
-        _bondOf[bonded] -= amount;
+    function _pay(uint256 purse, address payable to, uint256 amount) private {
+        _amountIn[purse] -= amount;
         _bonds -= amount;
         (bool sent,) = to.call{value: amount}("");
         if (!sent) revert IQueue.TransferFailed(to);

@@ -36,16 +36,18 @@ abstract contract Guardians is Offices {
     }
 
     /// @dev Notes the caller's agreement. Returns whether enough guardians agreed within `AGREEMENT_TIME`, and after `since`: an agreement to an
-    /// earlier halt does not count for the next one.
-    function _agree(bytes32 action, uint256 since) private onlyRole(GUARDIAN_ROLE) returns (bool) {
-        _agreements[action][msg.sender] = UnixTime.wrap(uint40(block.timestamp));
+    /// earlier halt does not count for the next one. An agreement counts for one action: what enough agreed to takes their agreements away.
+    function _agree(bytes32 action, uint256 since) private onlyRole(GUARDIAN_ROLE) returns (bool enough) {
+        mapping(address guardian => UnixTime) storage agreements = _agreements[action];
+        agreements[msg.sender] = UnixTime.wrap(uint40(block.timestamp));
         emit Agreed(msg.sender, action);
         address[] memory all = getRoleMembers(GUARDIAN_ROLE);
         uint256 agreed;
         for (uint256 i = 0; i < all.length; ++i) {
-            uint256 time = UnixTime.unwrap(_agreements[action][all[i]]);
+            uint256 time = UnixTime.unwrap(agreements[all[i]]);
             if (time + AGREEMENT_TIME >= block.timestamp && time > since) ++agreed;
         }
-        return agreed >= _threshold;
+        enough = agreed >= _threshold;
+        for (uint256 i = 0; enough && i < all.length; ++i) agreements[all[i]] = UnixTime.wrap(0);
     }
 }

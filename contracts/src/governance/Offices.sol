@@ -12,6 +12,9 @@ import {IGovernance} from "./IGovernance.sol";
 abstract contract Offices is IGovernance, TimelockController, AccessControlEnumerable {
     /// The shortest time between a proposal and its execution.
     uint256 internal constant SHORTEST_DELAY = 14 days;
+    /// How long an operation that waited long enough can be executed. Otherwise a stranger could carry out what everybody forgot, such as a change
+    /// to sizes that were replaced meanwhile.
+    uint256 internal constant EXECUTION_TIME = 30 days;
     bytes32 internal constant GUARDIAN_ROLE = keccak256("GUARDIAN_ROLE");
 
     IEmrRollup internal immutable ROLLUP;
@@ -96,6 +99,14 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
         super.updateDelay(newDelay);
     }
 
+    /// @notice How far an operation is. One that was not executed within 30 days has lapsed: it is as if nobody had proposed it.
+    function getOperationState(bytes32 id) public view override returns (OperationState state) {
+        state = super.getOperationState(id);
+        if (state == OperationState.Ready && block.timestamp > getTimestamp(id) + EXECUTION_TIME) {
+            state = OperationState.Unset;
+        }
+    }
+
     /// @inheritdoc IGovernance
     function isRegistrar(address account) external view returns (bool) {
         return hasRole(PROPOSER_ROLE, account);
@@ -124,14 +135,18 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
     /// @dev Registrars must not reach the bonds, nor the rollup other than through the functions of this contract.
     function _execute(address target, uint256 value, bytes calldata data) internal override {
         if (target != address(this) || value != 0) revert NotThroughTimelock(target, value);
+        // Ether that comes with the execution would stay here for ever.
+        if (msg.value != 0) revert NotThroughTimelock(target, msg.value);
         super._execute(target, value, data);
     }
 
+    /// @dev Nobody holds the key of the zero address, so it would be no registrar.
     function _grantRole(bytes32 role, address account)
         internal
         override(AccessControl, AccessControlEnumerable)
         returns (bool)
     {
+        if (role == PROPOSER_ROLE && account == address(0)) revert RegistrarRequired();
         return super._grantRole(role, account);
     }
 

@@ -79,7 +79,6 @@ abstract contract Succession is Offices {
     /// @inheritdoc IGovernance
     function accept(address from) external {
         if (_offers[from] != msg.sender || from != ROLLUP.sequencer()) revert NotOffered(msg.sender);
-        delete _offers[from];
         _officePassed(from, msg.sender);
         _appoint(msg.sender);
     }
@@ -158,14 +157,21 @@ abstract contract Succession is Offices {
     /// @dev The sequencer passes the office on.
     function _officePassed(address from, address to) internal virtual;
 
+    /// @dev A term begins.
+    function _termBegan(uint256 term, address sequencer) internal virtual;
+
     function _appoint(address sequencer) private {
-        _left[_terms[_terms.length - 1].sequencer] = UnixTime.wrap(uint40(block.timestamp));
+        address before = _terms[_terms.length - 1].sequencer;
+        _left[before] = UnixTime.wrap(uint40(block.timestamp));
+        // An offer must not come back with a later term.
+        delete _offers[before];
         _beginTerm(sequencer);
         ROLLUP.setSequencer(sequencer);
     }
 
     function _beginTerm(address sequencer) private {
         _terms.push(Term({sequencer: sequencer, from: UnixTime.wrap(uint40(block.timestamp))}));
+        _termBegan(_terms.length - 1, sequencer);
         emit SequencerAppointed(_terms.length - 1, sequencer);
     }
 

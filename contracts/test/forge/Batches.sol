@@ -73,7 +73,7 @@ abstract contract Batches is World {
 
     function _z(Draft memory draft, uint64 number, uint256[10] memory inputs) private view returns (uint256) {
         bytes memory head = abi.encode(
-            inputs[0], CIRCUIT_VERSION, sizes[draft.size].maxL1, sizes[draft.size].maxL2, number, draft.pre, draft.post
+            inputs[0], circuitVersion, sizes[draft.size].maxL1, sizes[draft.size].maxL2, number, draft.pre, draft.post
         );
         bytes memory tail = abi.encode(
             draft.time,

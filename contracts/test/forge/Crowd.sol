@@ -14,7 +14,7 @@ abstract contract Crowd is Settler {
 
     /// @dev The model of a rollup that was deployed just now.
     function _begin() internal {
-        strangersFrom = block.timestamp + 24 hours;
+        _strangersWait(24 hours);
     }
 
     /// @dev New patients, whose registrations the sequencer settles. The last size must be the largest.

@@ -6,13 +6,13 @@ import {IQueue} from "../../src/IQueue.sol";
 import {IRegistry} from "../../src/IRegistry.sol";
 import {ISettlement} from "../../src/ISettlement.sol";
 import {AccountIndex, Role, Standing} from "../../src/Types.sol";
-import {Settler} from "./Settler.sol";
+import {Officials} from "./Officials.sol";
 import {IRollup} from "./World.sol";
 import {FIELD, between, hashed, vm} from "./Vm.sol";
 
 /// @title What owners, the registrar and relays do, in random order
 /// @notice Each action makes one call, and demands the outcome that the model foresees: done, or this error.
-contract Handler is Settler {
+contract Handler is Officials {
     uint256 private constant ACTIVE = 6;
     uint256 private constant PASSIVE = 46;
     uint256 private constant FAR = type(uint256).max;
@@ -23,12 +23,12 @@ contract Handler is Settler {
     }
 
     Relayed[] private _relayed;
-    mapping(bytes4 selector => uint256) public done;
     uint256 public doctorsOfHospitals;
 
     constructor() {
         _deploy(_threeSizes());
-        strangersFrom = block.timestamp + 24 hours;
+        _strangersWait(24 hours);
+        _beginTerm(SEQUENCER);
         _readRsaKey();
         for (uint256 i = 0; i < ACTIVE + PASSIVE; ++i) {
             Role role = i < 2 ? Role.Patient : i < 4 ? Role.Doctor : i < ACTIVE ? Role.Hospital : Role.Patient;
@@ -42,7 +42,7 @@ contract Handler is Settler {
             Draft memory draft = _draft(i);
             draft.size = 2;
             draft.d1 = _words(0, PASSIVE / 2);
-            _settleAs(SEQUENCER, draft, PASSIVE / 2);
+            _settleAs(office, draft, PASSIVE / 2);
         }
     }
 
@@ -59,11 +59,13 @@ contract Handler is Settler {
     }
 
     function payersInAll() external view returns (uint256) {
-        return owners.length + 2;
+        return owners.length + 2 + KEYS;
     }
 
     function payer(uint256 i) external view returns (address) {
-        return i < owners.length ? owners[i].addr : i == owners.length ? REGISTRAR : STRANGER;
+        if (i < owners.length) return owners[i].addr;
+        i -= owners.length;
+        return i < KEYS ? _key(i) : i == KEYS ? REGISTRAR : STRANGER;
     }
 
     function register(uint256 who, bool relayed, bool second, uint256 value) external {
@@ -214,7 +216,7 @@ contract Handler is Settler {
         address to = address(0xfee);
         bytes memory call = abi.encodeCall(ISettlement.collectFees, (payable(to)));
         uint256 before = to.balance;
-        if (_does(bySequencer ? DONE : ISettlement.NotSequencer.selector, bySequencer ? SEQUENCER : STRANGER, 0, call)) {
+        if (_does(bySequencer ? DONE : ISettlement.NotSequencer.selector, bySequencer ? office : STRANGER, 0, call)) {
             vm.assertEq(to.balance - before, fees, "the fees are collected");
             fees = 0;
         }
@@ -222,6 +224,8 @@ contract Handler is Settler {
 
     function withdrawCredit(uint256 who, bool refused) external {
         address from = who % 3 == 0 ? STRANGER : who % 3 == 1 ? REGISTRAR : owners[who % owners.length].addr;
+        // Who was the sequencer.
+        if (who % 5 == 0) from = _key(who / 5 % KEYS);
         // The verifier takes no ether.
         address to = refused ? sizes[0].verifier : from;
         bytes4 expected =
@@ -243,6 +247,12 @@ contract Handler is Settler {
 
     function pass(uint256 seconds_) external {
         vm.warp(block.timestamp + between(seconds_, 1, seconds_ % 5 == 0 ? 30 hours : 3 hours));
+        // To the end of a halt, or shortly before it.
+        if (halted() && seconds_ % 3 == 0) {
+            uint256 until = halts[halts.length - 1].until;
+            uint256 end = until - (seconds_ % 2 == 0 ? 0 : hashed(seconds_, 1) % 4 hours);
+            if (end > block.timestamp) vm.warp(end);
+        }
     }
 
     function _register(uint256 who, bool relayed, bool second, uint24 org, uint256 value) private {
@@ -329,13 +339,5 @@ contract Handler is Settler {
             ++owner.nonce;
         }
         return true;
-    }
-
-    /// @dev Makes a call, and demands the outcome that is expected.
-    function _does(bytes4 expected, address from, uint256 value, bytes memory call) private returns (bool) {
-        if (from.balance < value + 1 ether) vm.deal(from, 1000 ether);
-        _expect(expected, _send(from, value, call), "the outcome of a call");
-        if (expected == DONE) ++done[bytes4(call)];
-        return expected == DONE;
     }
 }

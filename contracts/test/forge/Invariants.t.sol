@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
-import {AccountIndex, QueueIndex, QueueName, UnixTime} from "../../src/Types.sol";
+import {AccountIndex, QueueIndex, QueueName, Role, Standing, UnixTime} from "../../src/Types.sol";
+import {IGovernance} from "../../src/governance/IGovernance.sol";
+import {IGoverned} from "../../src/governance/IGoverned.sol";
 import {IAccountChanges} from "../../src/IAccountChanges.sol";
 import {IQueue} from "../../src/IQueue.sol";
 import {IRegistry} from "../../src/IRegistry.sol";
@@ -31,6 +33,7 @@ contract InvariantsTest {
         _progress();
         _accounts();
         _money();
+        _handler.sameOffices();
         _oneOfAKindWaits();
         _settlementGoesOn();
     }
@@ -40,8 +43,8 @@ contract InvariantsTest {
         // First those who have organisations to find, then everybody.
         uint8[6] memory early = [0, 0, 8, 18, 20, 22];
         for (uint256 i = 0; i < 180; ++i) _act(early[i % 6], hashed(i, 0));
-        for (uint256 i = 180; i < 1800; ++i) _act(hashed(i, 1) % 25, hashed(i, 0));
-        bytes4[16] memory transitions = [
+        for (uint256 i = 180; i < 2400; ++i) _act(hashed(i, 1) % 32, hashed(i, 0));
+        bytes4[23] memory transitions = [
             IRegistry.register.selector,
             IRegistry.registerFor.selector,
             IRegistry.endorse.selector,
@@ -57,7 +60,14 @@ contract InvariantsTest {
             IAccountChanges.closeAccountFor.selector,
             IAccountChanges.withdrawRegistration.selector,
             ISettlement.collectFees.selector,
-            IQueue.withdrawCredit.selector
+            IQueue.withdrawCredit.selector,
+            IGoverned.halt.selector,
+            IGoverned.resume.selector,
+            IGovernance.offer.selector,
+            IGovernance.accept.selector,
+            IGovernance.depositBond.selector,
+            IGovernance.withdrawBond.selector,
+            IGovernance.claimForfeit.selector
         ];
         for (uint256 i = 0; i < transitions.length; ++i) {
             bytes4 missing = _handler.done(transitions[i]) == 0 ? transitions[i] : bytes4(0);
@@ -67,10 +77,13 @@ contract InvariantsTest {
         vm.assertTrue(_handler.settledBySequencer() > 100, "the sequencer settled seldom");
         vm.assertTrue(_handler.settledByStrangers() > 20, "strangers settled seldom");
         vm.assertTrue(_handler.refusedBatches() > 40, "few batches were refused");
+        vm.assertTrue(_handler.haltsInAll() > 2, "halts were seldom");
+        vm.assertTrue(_handler.tookOffice() > 10, "the office seldom changed hands");
         vm.assertTrue(_handler.burnt() != 0, "the urgent queue was never long");
         _progress();
         _accounts();
         _money();
+        _handler.sameOffices();
         _oneOfAKindWaits();
         _settlementGoesOn();
     }
@@ -98,6 +111,12 @@ contract InvariantsTest {
         else if (which == 17) _handler.settleOtherData(random);
         else if (which == 18) _handler.settleDue(random);
         else if (which == 19) _handler.settleOverdue(random);
+        else if (which == 25) flag ? _handler.halt(random) : _handler.resume(random);
+        else if (which == 26) _handler.offer(random);
+        else if (which == 27) _handler.accept(random);
+        else if (which == 28) _handler.depositBond(random);
+        else if (which == 29) _handler.withdrawBond(random);
+        else if (which == 30) _handler.claimForfeit(random);
         else _handler.pass(random);
     }
 
@@ -109,10 +128,13 @@ contract InvariantsTest {
     }
 
     function _accounts() private view {
+        IGovernance governance = _rollup.governance();
         vm.assertEq(_rollup.accountCount(), _handler.accountsInAll(), "accounts");
         for (uint24 account = 1; account <= _handler.accountsInAll(); ++account) {
             IRegistry.Account memory it = _rollup.accountAt(AccountIndex.wrap(account));
             vm.assertEq(uint256(it.standing), uint256(_handler.standing(account)), "standing");
+            bool active = UnixTime.unwrap(governance.activeSince(AccountIndex.wrap(account))) != 0;
+            vm.assertTrue(active == (it.role == Role.Hospital && it.standing == Standing.Admitted), "an active hospital");
         }
         for (uint256 i = 0; i < _handler.ownersInAll(); ++i) {
             (address owner, uint24 account) = _handler.ownerAt(i);
@@ -148,6 +170,8 @@ contract InvariantsTest {
 
     /// @dev No entry makes settlement revert, in any size, and overdue entries never wait for the sequencer.
     function _settlementGoesOn() private {
+        uint256 start = vm.snapshotState();
+        if (_handler.halted()) vm.warp(_handler.lastHaltUntil());
         for (uint256 size = 0; size < 3; ++size) {
             uint256 here = vm.snapshotState();
             _handler.settleDue(size);
@@ -156,6 +180,7 @@ contract InvariantsTest {
         uint256 before = vm.snapshotState();
         _handler.settleOverdue(0);
         vm.revertToStateAndDelete(before);
+        vm.revertToStateAndDelete(start);
     }
 
     function _overdue() private view {

@@ -62,12 +62,74 @@ abstract contract Model is Batches, Owners {
     uint256 public root = GENESIS;
     uint64 public batches;
     uint256 public lastTime;
-    uint256 public strangersFrom;
+    /// Strangers wait this long from this time on, and longer during a halt.
+    uint256 private _waitFrom;
+    uint256 private _waitTime;
+
+    struct Halt {
+        uint256 from;
+        uint256 until;
+    }
+
+    /// All halts, oldest first. The contracts know only the last one.
+    Halt[] public halts;
+    /// Who is the sequencer.
+    address public office = SEQUENCER;
+    /// The urgent entries that were overdue when they were settled, and in which settlement of such entries.
+    struct LateEntry {
+        uint256 late;
+        uint256 index;
+    }
+
+    LateEntry[] public lateEntries;
+    uint256 public lateInAll;
 
     mapping(address => uint256) public credit;
     uint256 public creditInAll;
     uint256 public fees;
     uint256 public burnt;
+
+    /// @dev From when on strangers may settle the ordinary queue.
+    function strangersFrom() public view returns (uint256) {
+        return _end(_waitFrom, _waitTime);
+    }
+
+    function _strangersWait(uint256 time) internal {
+        (_waitFrom, _waitTime) = (block.timestamp, time);
+    }
+
+    function haltsInAll() external view returns (uint256) {
+        return halts.length;
+    }
+
+    function lastHaltUntil() external view returns (uint256) {
+        return halts[halts.length - 1].until;
+    }
+
+    function halted() public view returns (bool) {
+        return halts.length != 0 && block.timestamp < halts[halts.length - 1].until;
+    }
+
+    /// @dev How much of the time since `start` has passed: a halt does not count.
+    function _passed(uint256 start, uint256 time) internal view returns (uint256 passed) {
+        if (time <= start) return 0;
+        passed = time - start;
+        for (uint256 i = 0; i < halts.length; ++i) {
+            uint256 from = halts[i].from > start ? halts[i].from : start;
+            uint256 until = least(halts[i].until, time);
+            if (from < until) passed -= until - from;
+        }
+    }
+
+    /// @dev The last second at which no more than this time has passed since `start`.
+    function _end(uint256 start, uint256 time) internal view returns (uint256 end) {
+        end = start + time;
+        for (uint256 i = 0; i < halts.length; ++i) {
+            if (_passed(start, halts[i].until) <= time && start < halts[i].until) {
+                end = halts[i].until + time - _passed(start, halts[i].until);
+            }
+        }
+    }
 
     function urgentLength() public view returns (uint256) {
         return urgent.length;
@@ -117,7 +179,7 @@ abstract contract Model is Batches, Owners {
     function _older(bool urgents, uint256 age, uint256 time) internal view returns (uint256 count) {
         Item[] storage queue = urgents ? urgent : ordinary;
         uint256 head = urgents ? urgentHead : ordinaryHead;
-        while (head + count < queue.length && queue[head + count].time + age < time) ++count;
+        while (head + count < queue.length && _passed(queue[head + count].time, time) > age) ++count;
     }
 
     function dueAt(uint256 time) public view returns (uint256, uint256) {
@@ -141,7 +203,7 @@ abstract contract Model is Batches, Owners {
 
     /// @dev The same for anyone else.
     function _strangerError(Draft memory draft, uint256 registrations) internal view returns (bytes4) {
-        bool open = block.timestamp > strangersFrom;
+        bool open = block.timestamp > strangersFrom();
         uint256 late = least(_older(true, DEADLINE, block.timestamp), _largestL1());
         uint256 lateOrdinary =
             open ? least(_older(false, DEADLINE, block.timestamp), _largestL1() - draft.urgent) : 0;
@@ -157,10 +219,13 @@ abstract contract Model is Batches, Owners {
     /// @dev A batch was settled.
     function _settled(bool bySequencer, Draft memory draft, uint256 registrations) internal {
         if (!bySequencer) {
-            if (registrations != 0) strangersFrom = block.timestamp + 1 hours;
+            if (registrations != 0) _strangersWait(1 hours);
         } else if (registrations >= least(_older(false, DUE, draft.time), _smallestL1())) {
-            strangersFrom = block.timestamp + 24 hours;
+            _strangersWait(24 hours);
         }
+        uint256 late = least(_older(true, DEADLINE, block.timestamp), draft.urgent);
+        for (uint256 i = 0; i < late; ++i) lateEntries.push(LateEntry(lateInAll, urgentHead + i));
+        if (late != 0) ++lateInAll;
         for (uint256 i = 0; i < draft.urgent; ++i) {
             Item storage item = urgent[urgentHead++];
             --waiting[item.account][item.kind];

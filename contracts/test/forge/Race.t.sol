@@ -58,7 +58,7 @@ contract RaceTest is Crowd {
             _flood(hashed(random, block.timestamp));
             _urgentOnly(block.timestamp);
         }
-        vm.assertTrue(block.timestamp > strangersFrom, "24 hours are over");
+        vm.assertTrue(block.timestamp > strangersFrom(), "24 hours are over");
         uint256 head = ordinaryHead;
         vm.assertTrue(head < PATIENTS + 60, "registrations were kept out");
         // Behind the urgent entries, if these fill a batch.
@@ -76,8 +76,8 @@ contract RaceTest is Crowd {
         vm.warp(block.timestamp + 25 hours);
         _oneRegistrationTooFew(random);
         while (_older(true, DEADLINE, block.timestamp) != 0) settleOverdue(block.timestamp);
-        if (strangersFrom < block.timestamp) settleOverdue(0);
-        uint256 turn = strangersFrom;
+        if (strangersFrom() < block.timestamp) settleOverdue(0);
+        uint256 turn = strangersFrom();
         vm.assertEq(turn, block.timestamp + 1 hours, "an hour for the sequencer");
         vm.warp(turn - random % 1 hours);
         Draft memory draft = _draft(random);
@@ -87,7 +87,7 @@ contract RaceTest is Crowd {
         vm.assertTrue(refused != DONE, "strangers are kept out");
         _settleAs(STRANGER, draft, 8);
         settleDue(2);
-        vm.assertEq(strangersFrom, block.timestamp + 24 hours, "the sequencer is back");
+        vm.assertEq(strangersFrom(), block.timestamp + 24 hours, "the sequencer is back");
     }
 
     /// @dev A stranger who takes some registrations, and not all that fit, would start the hour for nothing.

@@ -14,8 +14,8 @@ import {FIELD, between, vm} from "./Vm.sol";
 contract RealProofsTest is Batches {
     // Storage of the rollup (contracts/artifacts/storage-layout.json).
     uint256 private constant PROGRESS = 1;
-    uint256 private constant ORDINARY = 4;
-    uint256 private constant ORDINARY_LENGTH = 5;
+    uint256 private constant ORDINARY = 6;
+    uint256 private constant ORDINARY_LENGTH = 7;
     /// Bits before the number of batches in `Progress`.
     uint256 private constant BATCHES = 40;
 
@@ -182,14 +182,14 @@ contract RealProofsTest is Batches {
     }
 
     /// @dev Runs the constructor at this address, because the proof is about it. The batch's entries wait in the queue.
-    function _deployAt(address place, uint256 circuitVersion) private {
+    function _deployAt(address place, uint64 version) private {
         Draft memory draft = _proven();
         IEmrRollup.Parameters memory parameters = IEmrRollup.Parameters({
             sizes: sizes,
-            circuitVersion: circuitVersion,
+            circuitVersion: version,
             genesis: StateRoot.wrap(draft.pre),
             sequencer: SEQUENCER,
-            registrar: REGISTRAR,
+            officers: _officers(),
             registrationFee: FEE
         });
         vm.etch(place, bytes.concat(vm.getCode("artifacts/EmrRollup.json"), abi.encode(parameters)));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {IGoverned} from "../../src/governance/IGoverned.sol";
 import {IQueue} from "../../src/IQueue.sol";
 import {ISettlement} from "../../src/ISettlement.sol";
 import {BatchNumber, QueueIndex, QueueName, StateRoot, UnixTime} from "../../src/Types.sol";
@@ -23,7 +24,7 @@ abstract contract Settler is Model {
         bool careless = random % 4 == 0;
         uint256 registrations = _choose(draft, careless, random, dueUrgent, dueOrdinary);
         draft.d2 = _operations(hashed(random, 3) % (sizes[draft.size].maxL2 + 1), random);
-        _settleAs(SEQUENCER, draft, registrations);
+        _settleAs(office, draft, registrations);
     }
 
     /// @dev A stranger takes what is overdue, or more. In one of four cases they take what they like.
@@ -31,10 +32,10 @@ abstract contract Settler is Model {
         Draft memory draft = _draft(random);
         draft.size = uint8(hashed(random, 1) % sizes.length);
         (uint256 lateUrgent, uint256 lateOrdinary) = overdue();
-        if (block.timestamp <= strangersFrom) lateOrdinary = 0;
+        if (block.timestamp <= strangersFrom()) lateOrdinary = 0;
         bool careless = random % 4 == 0;
         uint256 registrations = _choose(draft, careless, random, lateUrgent, lateOrdinary);
-        if (block.timestamp <= strangersFrom && !careless) {
+        if (block.timestamp <= strangersFrom() && !careless) {
             registrations = 0;
             draft.d1 = _words(draft.urgent, 0);
         }
@@ -52,7 +53,7 @@ abstract contract Settler is Model {
         registrations = least(registrations, _roomAfter(draft));
         draft.d1 = _words(urgents, registrations);
         _expect(DONE, _sequencerError(draft, registrations), "a batch of what is due is right");
-        _settleAs(SEQUENCER, draft, registrations);
+        _settleAs(office, draft, registrations);
     }
 
     /// @dev A stranger takes just what is overdue and open to strangers. Nothing if there is nothing.
@@ -60,7 +61,7 @@ abstract contract Settler is Model {
         Draft memory draft = _draft(random);
         draft.size = 2;
         (uint256 urgents, uint256 registrations) = overdue();
-        if (block.timestamp <= strangersFrom) registrations = 0;
+        if (block.timestamp <= strangersFrom()) registrations = 0;
         if (urgents + registrations == 0) return;
         draft.urgent = uint16(urgents);
         registrations = least(registrations, _roomAfter(draft));
@@ -111,21 +112,23 @@ abstract contract Settler is Model {
         else if (random % 4 == 1) draft.post = addmod(draft.post, 1, FIELD);
         else if (random % 4 == 2) draft.commitment = addmod(draft.commitment, 1, FIELD);
         else draft.proof[0] ^= 0x01;
-        _expect(ISettlement.ProofRejected.selector, _send(SEQUENCER, 0, _settleCall(draft)), "other data");
+        bytes4 expected = halted() ? IGoverned.SettlementHalted.selector : ISettlement.ProofRejected.selector;
+        _expect(expected, _send(office, 0, _settleCall(draft)), "other data");
         ++refusedBatches;
     }
 
     /// @dev Settles as this account, and demands the outcome that the model foresees.
     function _settleAs(address from, Draft memory draft, uint256 registrations) internal {
-        bytes4 expected = from == SEQUENCER ? _sequencerError(draft, registrations) : _strangerError(draft, registrations);
+        bytes4 expected = from == office ? _sequencerError(draft, registrations) : _strangerError(draft, registrations);
+        if (halted()) expected = IGoverned.SettlementHalted.selector;
         _announce(draft, batches + 1);
         _expect(expected, _send(from, 0, _settleCall(draft)), "the outcome of a settlement");
         if (expected != DONE) {
             ++refusedBatches;
             return;
         }
-        _settled(from == SEQUENCER, draft, registrations);
-        if (from == SEQUENCER) ++settledBySequencer;
+        _settled(from == office, draft, registrations);
+        if (from == office) ++settledBySequencer;
         else ++settledByStrangers;
         sameProgress();
         // Who settles takes every overdue urgent entry, or as many as a batch holds.
@@ -139,7 +142,7 @@ abstract contract Settler is Model {
         vm.assertEq(StateRoot.unwrap(rollup.stateRoot()), root, "root");
         vm.assertEq(BatchNumber.unwrap(rollup.batchCount()), batches, "batches");
         vm.assertEq(UnixTime.unwrap(rollup.lastBatchTime()), lastTime, "time");
-        vm.assertEq(UnixTime.unwrap(rollup.strangersFrom()), strangersFrom, "strangersFrom");
+        vm.assertEq(UnixTime.unwrap(rollup.strangersFrom()), strangersFrom(), "strangersFrom");
         vm.assertEq(QueueIndex.unwrap(rollup.queueHead(QueueName.Urgent)), urgentHead, "urgent head");
         vm.assertEq(QueueIndex.unwrap(rollup.queueHead(QueueName.Ordinary)), ordinaryHead, "ordinary head");
     }
@@ -165,8 +168,9 @@ abstract contract Settler is Model {
     }
 
     function _refuses(Draft memory draft, bytes4 expected) private {
+        if (halted()) expected = IGoverned.SettlementHalted.selector;
         _announce(draft, batches + 1);
-        _expect(expected, _send(SEQUENCER, 0, _settleCall(draft)), "entries that are not those of the queue");
+        _expect(expected, _send(office, 0, _settleCall(draft)), "entries that are not those of the queue");
         ++refusedBatches;
     }
 }

@@ -18,7 +18,7 @@ use alloy::{
 };
 use emr_core::StateRoot;
 
-pub use record::{DeploymentRecord, SizeRecord};
+pub use record::{DeploymentRecord, Officers, SizeRecord};
 
 use crate::{
     bindings::{Verifier, VerifyingKeyQueue, VerifyingKeySmall, VerifyingKeyStandard},
@@ -141,8 +141,8 @@ pub struct Deployment {
     pub genesis: StateRoot,
     /// The account that settles batches.
     pub sequencer: Address,
-    /// The account that admits doctors and hospitals.
-    pub registrar: Address,
+    /// Who holds the other offices.
+    pub officers: Officers,
     /// Cost of a registration in wei.
     pub registration_fee: U256,
 }
@@ -162,7 +162,7 @@ impl Deployment {
             circuit_version: self.circuit_version,
             genesis: self.genesis,
             sequencer: self.sequencer,
-            registrar: self.registrar,
+            officers: self.officers.clone(),
             registration_fee: self.registration_fee,
         }
     }

@@ -1,14 +1,18 @@
 //! What a deployment was made from. The rollup's address commits to it.
 
 use alloy::{
-    primitives::{Address, B256, U256, aliases::U48, keccak256},
+    primitives::{
+        Address, B256, U256,
+        aliases::{U48, U96},
+        keccak256,
+    },
     sol_types::{SolConstructor, SolValue},
 };
 use emr_core::StateRoot;
 use serde::{Deserialize, Serialize};
 
 use super::VerifierCode;
-use crate::bindings::{EmrRollup, IEmrRollup, ISettlement, Verifier};
+use crate::bindings::{EmrRollup, IEmrRollup, IGovernance, ISettlement, Verifier};
 
 /// What a deployment was made from: everything that decides what its contracts do, and what they held in the beginning.
 ///
@@ -33,12 +37,42 @@ pub struct DeploymentRecord {
     pub circuit_version: u64,
     /// The state root in the beginning.
     pub genesis: StateRoot,
-    /// The account that settles batches.
+    /// The first sequencer. The contract says who it is now.
     pub sequencer: Address,
-    /// The first registrar. The contract says who it is now.
-    pub registrar: Address,
+    /// Who held the other offices in the beginning.
+    pub officers: Officers,
     /// Cost of a registration in wei.
     pub registration_fee: U256,
+}
+
+/// Who holds the offices of a rollup in the beginning, besides the sequencer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Officers {
+    /// They admit and suspend doctors and hospitals, and propose changes. At least one.
+    pub registrars: Vec<Address>,
+    /// They halt settlement and cancel proposals. There may be none.
+    pub guardians: Vec<Address>,
+    /// How many guardians must agree; 0 exactly if there is none.
+    pub threshold: u16,
+    /// What the owner of an overdue urgent entry gets of the sequencer's bond, in wei. Below 2^96.
+    pub forfeit: U256,
+}
+
+impl Officers {
+    /// One registrar, no guardian, and no forfeit.
+    pub fn registrar(registrar: Address) -> Self {
+        Self { registrars: vec![registrar], guardians: Vec::new(), threshold: 0, forfeit: U256::ZERO }
+    }
+
+    fn to_abi(&self) -> Option<IGovernance::Officers> {
+        Some(IGovernance::Officers {
+            registrars: self.registrars.clone(),
+            guardians: self.guardians.clone(),
+            threshold: self.threshold,
+            forfeit: U96::checked_from_limbs_slice(self.forfeit.as_limbs())?,
+        })
+    }
 }
 
 /// A size of a [`DeploymentRecord`].
@@ -89,10 +123,10 @@ pub(super) fn rollup_code(record: &DeploymentRecord, verifiers: &[Address]) -> O
     };
     let parameters = IEmrRollup::Parameters {
         sizes: record.sizes.iter().zip(verifiers).map(size).collect::<Option<_>>()?,
-        circuitVersion: U256::from(record.circuit_version),
+        circuitVersion: record.circuit_version,
         genesis: U256::from_be_bytes(*record.genesis.as_bytes()),
         sequencer: record.sequencer,
-        registrar: record.registrar,
+        officers: record.officers.to_abi()?,
         registrationFee: record.registration_fee,
     };
     Some([&EmrRollup::BYTECODE[..], &EmrRollup::constructorCall { parameters }.abi_encode()].concat())
@@ -116,7 +150,12 @@ mod tests {
             circuit_version: 1,
             genesis: StateRoot::from_bytes([1; 32]).expect("a field element"),
             sequencer: Address::repeat_byte(3),
-            registrar: Address::repeat_byte(4),
+            officers: Officers {
+                registrars: vec![Address::repeat_byte(4)],
+                guardians: vec![Address::repeat_byte(6), Address::repeat_byte(7)],
+                threshold: 2,
+                forfeit: U256::from(8),
+            },
             registration_fee: U256::from(5),
         }
     }
@@ -141,8 +180,12 @@ mod tests {
             with(&|record| record.sizes.truncate(1)),
             with(&|record| record.circuit_version = 2),
             with(&|record| record.genesis = StateRoot::from_bytes([2; 32]).expect("a field element")),
-            with(&|record| record.sequencer = record.registrar),
-            with(&|record| record.registrar = record.sequencer),
+            with(&|record| record.sequencer = Address::repeat_byte(4)),
+            with(&|record| record.officers.registrars = vec![record.sequencer]),
+            with(&|record| record.officers.registrars.push(record.sequencer)),
+            with(&|record| record.officers.guardians.swap(0, 1)),
+            with(&|record| record.officers.threshold = 1),
+            with(&|record| record.officers.forfeit = U256::ZERO),
             with(&|record| record.registration_fee = U256::ZERO),
         ];
         let count = addresses.len();
@@ -158,6 +201,8 @@ mod tests {
         assert_eq!(record.contract(), None);
         record.sizes[0].max_l2 -= 1;
         assert!(record.contract().is_some());
+        record.officers.forfeit = U256::ONE << 96;
+        assert_eq!(record.contract(), None);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use emr_chain::{
-    BatchContent, Deployment, L1Receipt, QueueName, QueueProgress, Registration, Revert, Rollup, RollupError,
+    BatchContent, Deployment, L1Receipt, Officers, QueueName, QueueProgress, Registration, Revert, Rollup, RollupError,
     RsaPossession, SettlementLayer, SignedRegistration, SizeDeployment, VerifierCode, Words,
     bindings::IRegistry::{Candidate, Keys},
     deploy,
@@ -269,7 +269,7 @@ pub fn deployment(fee: u64) -> Outcome<Deployment> {
         circuit_version: 1,
         genesis: StateRoot::from_bytes(integer(GENESIS))?,
         sequencer: account(SEQUENCER)?.address(),
-        registrar: account(REGISTRAR)?.address(),
+        officers: Officers::registrar(account(REGISTRAR)?.address()),
         registration_fee: U256::from(fee),
     })
 }

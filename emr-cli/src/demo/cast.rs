@@ -88,7 +88,7 @@ async fn join(client: Client, org: Option<AccountIndex>, registrar: &Client) -> 
     let invitation = registrar.profile().invite(registrar.keys(), expires).or_exit(Exit::Internal)?;
     let registered = client.register(org, Some(&invitation)).await;
     registered?;
-    admission::admit_if_waiting(registrar, &client.card()).await?;
+    admission::admit_if_waiting(registrar.rollup(), &client.card()).await?;
     client.wait_registered(false, SOON, LIMIT).await?;
     Ok(client)
 }

@@ -2,9 +2,14 @@
 
 use std::{io::Write, path::Path, time::Duration};
 
-use alloy::primitives::B256;
+use alloy::{primitives::B256, providers::DynProvider};
+use emr_chain::Rollup;
 use emr_client::{
-    ClientError, Connections, client::Client, flow::admission::AdmissionError, profile::Profile, verify::card::Card,
+    ClientError, Connections,
+    client::Client,
+    flow::admission::{self as flow, AdmissionError},
+    profile::Profile,
+    verify::card::Card,
 };
 use emr_core::Role;
 use emr_crypto::Identity;
@@ -13,6 +18,7 @@ use serde::Serialize;
 use super::{HOSPITAL, site::Site};
 use crate::{
     failure::{Exit, Failure, OrExit},
+    on_l1,
     options::Options,
     participant,
     report::{Answer, print},
@@ -29,16 +35,17 @@ pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result
         .on_chain(Some(site.deployment.chain_id));
     let client = Client::join_through(profile, identity, &connections).await?;
     let account = client.register_on_l1(None).await?;
-    let registrar = client.rollup().parameters().await.or_exit(Exit::Unavailable)?.registrar;
-    if registrar == client.ethereum_address() {
-        admit_if_waiting(&client, &client.card()).await?;
+    let registrars = client.rollup().parameters().await.or_exit(Exit::Unavailable)?.registrars;
+    if registrars.contains(&client.ethereum_address()) {
+        admit_if_waiting(client.rollup(), &client.card()).await?;
         // Waits for the node. Until it knows the hospital, nobody can be invited or log in.
         let known = client.wait_registered(false, Duration::from_millis(100), Duration::from_secs(60)).await;
         known?;
     } else if client.rollup().pending(account).await.or_exit(Exit::Unavailable)?.is_some() {
         eprintln!(
-            "hospital {account} waits for the registrar, {registrar}, who needs the card that `emr-hospital whoami` prints; \
-             until then nobody can log in here"
+            "hospital {account} waits for a registrar ({}), who needs the card that `emr-hospital whoami` prints; until then nobody can \
+             log in here",
+            registrars.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
         );
     }
     Ok(client)
@@ -48,8 +55,8 @@ pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result
 ///
 /// # Errors
 /// Fails if the card differs from the registration that waits on L1, or if the contract refuses.
-pub async fn admit_if_waiting(registrar: &Client, card: &Card) -> Result<(), Failure> {
-    match registrar.admit(card).await {
+pub async fn admit_if_waiting(registrar: &Rollup<DynProvider>, card: &Card) -> Result<(), Failure> {
+    match flow::admit(registrar, card).await {
         Ok(_) | Err(ClientError::Admission(AdmissionError::NotWaiting(_))) => Ok(()),
         Err(error) => Err(error.into()),
     }
@@ -100,26 +107,28 @@ pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
 /// `registrar`: admits, suspends or reinstates an account.
 ///
 /// # Errors
-/// Fails if this identity is not the registrar, or if the contract refuses.
+/// Fails if this identity is no registrar, or if the contract refuses.
 pub async fn registrar(options: &Options, verdict: Verdict, card: &Path) -> Result<(), Failure> {
     let card = crate::account::read_card(card)?;
-    let client = participant::open(options, HOSPITAL).await?;
+    // L1 is enough: a registrar need not be a participant, nor have a node.
+    let client = on_l1::open(options, HOSPITAL).await?;
+    let registrar = client.rollup();
     let (done, receipt) = match verdict {
         Verdict::Admit => {
-            let (admitted, receipt) = client.admit(&card).await?;
+            let (admitted, receipt) = flow::admit(registrar, &card).await?;
             let of = admitted.org.map_or(String::new(), |org| format!(" of hospital {org}"));
             let (role, account) = (admitted.role, admitted.account);
             (format!("{role} {account}{of} is admitted, with the keys of this card; the next batch takes it"), receipt)
         }
         Verdict::Suspend => {
-            let (account, receipt) = client.suspend(&card).await?;
+            let (account, receipt) = flow::suspend(registrar, &card).await?;
             (
                 format!("account {account} is suspended; if it was admitted, from the batch on that takes the entry"),
                 receipt,
             )
         }
         Verdict::Reinstate => {
-            let (account, receipt) = client.reinstate(&card).await?;
+            let (account, receipt) = flow::reinstate(registrar, &card).await?;
             (
                 format!("account {account} is reinstated; if it was admitted, from the batch on that takes the entry"),
                 receipt,

@@ -9,7 +9,7 @@ use emr_core::Role;
 use super::{
     Deploy, Memory, Serving,
     admission::{self, Verdict},
-    fees, inviter, prover, proving, setup,
+    fees, inviter, office, prover, proving, setup,
 };
 use crate::{
     account,
@@ -99,7 +99,10 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
-    /// As the registrar, admit, suspend or reinstate an account
+    /// Show and change who holds the rollup's offices: sequencer, registrars, guardians
+    #[command(subcommand)]
+    Office(office::Office),
+    /// As a registrar, admit, suspend or reinstate an account
     Registrar {
         /// What to do with the account
         verdict: Verdict,
@@ -175,6 +178,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let arguments = std::iter::once(OsString::from("emr-doctor")).chain(arguments);
             doctor::run(doctor::Arguments::parse_from(arguments)).await
         }
+        Command::Office(command) => office::run(&options, command).await,
         Command::Registrar { verdict, card } => admission::registrar(&options, verdict, &card).await,
     }
 }

@@ -10,7 +10,7 @@ use alloy::{
     signers::local::PrivateKeySigner,
 };
 use emr_chain::{
-    DEVELOPMENT_CHAINS, DeployError, Deployment, DeploymentRecord, SizeDeployment, VerifierCode, deploy,
+    DEVELOPMENT_CHAINS, DeployError, Deployment, DeploymentRecord, Officers, SizeDeployment, VerifierCode, deploy,
     deploy_on_named_chain, endpoint::Endpoint, factory,
 };
 use emr_durable::Disk;
@@ -21,7 +21,7 @@ use emr_rollup::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{setup, site::key_cache};
+use super::{office, setup, site::key_cache};
 use crate::{
     failure::{Exit, Failure, OrExit},
     report::ether,
@@ -132,7 +132,7 @@ impl DeploymentFile {
         Disk::default().replace(&folder.join(Self::NAME), &text).or_exit(Exit::Storage)
     }
 
-    /// Deploys verifiers and rollup. The hospital pays, and becomes sequencer and registrar. The fee is in wei. If the folder has
+    /// Deploys verifiers and rollup. The hospital pays, and becomes the sequencer. The fee is in wei. If the folder has
     /// an interrupted deployment, goes on with it.
     ///
     /// # Errors
@@ -143,6 +143,7 @@ impl DeploymentFile {
         endpoint: &Endpoint,
         hospital: &PrivateKeySigner,
         registration_fee: U256,
+        officers: Officers,
         target: Target,
     ) -> Result<Self, Failure> {
         let provider = endpoint.connect(Some(hospital.clone())).or_exit(Exit::Unavailable)?;
@@ -160,7 +161,7 @@ impl DeploymentFile {
             circuit_version: version.number.into(),
             genesis: StateTrees::genesis(version).root(),
             sequencer: hospital.address(),
-            registrar: hospital.address(),
+            officers,
             registration_fee,
         };
         let mut file = match begun {
@@ -212,7 +213,7 @@ impl DeploymentFile {
             return Ok(());
         }
         let Self { contract, chain_id, .. } = self;
-        let fee = ether(self.record.registration_fee);
+        let (fee, officers) = (ether(self.record.registration_fee), office::options(&self.record.officers));
         let large = if self.record.sizes.len() > CircuitSizes::v1().iter().count() { " --large" } else { "" };
         let setup = match self.setup {
             SetupChoice::InsecureDevelopment => String::new(),
@@ -220,7 +221,7 @@ impl DeploymentFile {
         };
         let message = format!(
             "the deployment of {contract} on chain {chain_id} was interrupted, and began with other options: repeat `deploy --registration-fee \
-             {fee}{large}{setup}` with the version of the program that began it, or give another --data-dir"
+             {fee}{officers}{large}{setup}` with the version of the program that began it, or give another --data-dir"
         );
         Err(Failure::new(Exit::Usage, message))
     }

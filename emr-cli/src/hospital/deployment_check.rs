@@ -114,7 +114,7 @@ pub(super) async fn check_setup(deployment: &DeploymentFile) -> Result<(), Failu
 #[cfg(test)]
 mod tests {
     use alloy::primitives::{Address, B256, U256};
-    use emr_chain::DeploymentRecord;
+    use emr_chain::{DeploymentRecord, Officers};
     use emr_core::StateRoot;
     use emr_rollup::setup::SetupId;
 
@@ -134,7 +134,7 @@ mod tests {
                 circuit_version: 1,
                 genesis: StateRoot::from_bytes([1; 32])?,
                 sequencer: Address::ZERO,
-                registrar: Address::ZERO,
+                officers: Officers::registrar(Address::ZERO),
                 registration_fee: U256::ZERO,
             },
             setup: SetupChoice::InsecureDevelopment,

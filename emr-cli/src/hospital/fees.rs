@@ -13,8 +13,7 @@ use crate::{
     report::{Answer, ether, print},
 };
 
-/// The highest fee, 1 ether. A fee cannot be changed after the deployment, and somebody who types wei instead of ether would set a fee that
-/// nobody can pay.
+/// The highest fee, 1 ether. Changing a fee takes 14 days, and somebody who types wei instead of ether would set a fee that nobody can pay.
 const HIGHEST: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
 
 /// Parses a fee in ether from the command line. Returns wei.

@@ -6,6 +6,7 @@ pub mod deployment;
 mod deployment_check;
 pub mod fees;
 pub mod inviter;
+pub mod office;
 pub mod prover;
 pub mod proving;
 pub mod settle_queue;
@@ -221,8 +222,7 @@ async fn run(site: Site) -> Result<(), Failure> {
 /// Options of `deploy`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Deploy {
-    /// The fee of a registration in ether, at most 1. It cannot be changed later. On a shared chain, 0 lets anyone fill
-    /// the queue for the price of gas
+    /// The fee of a registration in ether, at most 1. On a shared chain, 0 lets anyone fill the queue for the price of gas
     #[arg(long, value_name = "ETHER", default_value = "0", value_parser = fees::parse)]
     registration_fee: U256,
     /// Prove with the setup of a ceremony, which `emr-hospital setup` printed; then --chain-id names the chain
@@ -232,6 +232,8 @@ pub struct Deploy {
     /// one of 90. Making the key takes minutes
     #[arg(long)]
     large: bool,
+    #[command(flatten)]
+    officers: office::OfficerArguments,
 }
 
 /// `deploy`: verifiers and rollup, on a development chain or with the setup of a ceremony.
@@ -261,12 +263,14 @@ pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure
         chain_id: options.chain_id,
         large: arguments.large,
     };
+    let hospital = ethereum_key(&identity)?;
+    let development = target.setup == SetupChoice::InsecureDevelopment;
+    let officers = arguments.officers.officers(hospital.address(), development)?;
     let progress = Progress::start("deploying verifiers and rollup");
     let deployed =
-        deployment::DeploymentFile::deploy(&folder, &endpoint, &ethereum_key(&identity)?, registration_fee, target)
-            .await?;
+        deployment::DeploymentFile::deploy(&folder, &endpoint, &hospital, registration_fee, officers, target).await?;
     drop(progress);
-    eprintln!("a registration costs {} ether; this cannot be changed", ether(registration_fee));
+    eprintln!("a registration costs {} ether; changing this takes 14 days", ether(registration_fee));
     drop(profile);
     print(&deployed, options.json)
 }

@@ -12,7 +12,10 @@ use alloy::{
     primitives::{Address, U256},
     signers::local::PrivateKeySigner,
 };
-use emr_chain::endpoint::{Endpoint, EndpointError};
+use emr_chain::{
+    Officers,
+    endpoint::{Endpoint, EndpointError},
+};
 use emr_core::{HttpAddress, Origin, PlainHttp};
 use emr_devnet::{ChainConfig, EmbeddedChain, OpenError, RpcServer, StoreError, serve_rpc};
 use emr_ipfs::{Blockstore, DiskStore, KuboStore};
@@ -106,7 +109,9 @@ impl SitePlan {
         let deployment = match DeploymentFile::read(&self.folder)? {
             Some(deployment) if deployment.deployed_at.is_some() || !self.deploy => deployment,
             _ if self.deploy => {
-                DeploymentFile::deploy(&self.folder, &endpoint, hospital, U256::ZERO, Target::DEVELOPMENT).await?
+                let officers = Officers::registrar(hospital.address());
+                let (fee, target) = (U256::ZERO, Target::DEVELOPMENT);
+                DeploymentFile::deploy(&self.folder, &endpoint, hospital, fee, officers, target).await?
             }
             _ => return Err(Failure::new(Exit::Usage, "nothing is deployed yet; run `emr-hospital deploy` first")),
         };

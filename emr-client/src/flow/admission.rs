@@ -1,14 +1,13 @@
 //! Admission: the registrar compares the card that a doctor or hospital shows in person with the registration that waits on L1, and
 //! admits exactly that registration.
 
-use alloy::primitives::Address;
+use alloy::{primitives::Address, providers::DynProvider};
 use emr_api::encryption::CommittedKey;
-use emr_chain::{L1Receipt, PendingRegistration, RollupInstance};
+use emr_chain::{L1Receipt, PendingRegistration, Rollup, RollupInstance};
 use emr_core::AccountIndex;
 use emr_rollup::primitive::field;
 
 use crate::{
-    client::Client,
     error::ClientError,
     verify::card::{Card, CardError},
 };
@@ -49,46 +48,47 @@ impl Card {
     }
 }
 
-impl Client {
-    /// As the registrar, admits the doctor or hospital whose card this is. The card may have been made before the registration.
-    ///
-    /// The Ethereum node's answer is compared with the card. The contract admits the registration that was compared or nothing, so neither the
-    /// Ethereum node nor a reorganisation can put in other keys.
-    ///
-    /// # Errors
-    /// [`AdmissionError`] if nothing of this card's owner waits. [`CardError`] if the card and the registration differ. Other variants if L1
-    /// cannot be asked or refuses.
-    pub async fn admit(&self, card: &Card) -> Result<(PendingRegistration, L1Receipt), ClientError> {
-        let account = self.registered_account(card).await?;
-        let waiting = self.rollup.pending(account).await?.ok_or(AdmissionError::NotWaiting(account))?;
-        card.check_pending(&self.instance(), &waiting)?;
-        let receipt = self.rollup.admit(&waiting).await?;
-        Ok((waiting, receipt))
-    }
+/// As a registrar, admits the doctor or hospital whose card this is. The card may have been made before the registration.
+///
+/// The Ethereum node's answer is compared with the card. The contract admits the registration that was compared or nothing, so neither the
+/// Ethereum node nor a reorganisation can put in other keys.
+///
+/// # Errors
+/// [`AdmissionError`] if nothing of this card's owner waits. [`CardError`] if the card and the registration differ. Other variants if L1
+/// cannot be asked or refuses.
+pub async fn admit(
+    registrar: &Rollup<DynProvider>,
+    card: &Card,
+) -> Result<(PendingRegistration, L1Receipt), ClientError> {
+    let account = registered_account(registrar, card).await?;
+    let waiting = registrar.pending(account).await?.ok_or(AdmissionError::NotWaiting(account))?;
+    card.check_pending(registrar.instance(), &waiting)?;
+    let receipt = registrar.admit(&waiting).await?;
+    Ok((waiting, receipt))
+}
 
-    /// As the registrar, suspends the account of this card's owner, or holds its registration back.
-    ///
-    /// # Errors
-    /// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
-    pub async fn suspend(&self, card: &Card) -> Result<(AccountIndex, L1Receipt), ClientError> {
-        card.check_instance(&self.instance())?;
-        let account = self.registered_account(card).await?;
-        Ok((account, self.rollup.suspend(account).await?))
-    }
+/// As a registrar, suspends the account of this card's owner, or holds its registration back.
+///
+/// # Errors
+/// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
+pub async fn suspend(registrar: &Rollup<DynProvider>, card: &Card) -> Result<(AccountIndex, L1Receipt), ClientError> {
+    card.check_instance(registrar.instance())?;
+    let account = registered_account(registrar, card).await?;
+    Ok((account, registrar.suspend(account).await?))
+}
 
-    /// As the registrar, ends a suspension, or no longer holds a registration back.
-    ///
-    /// # Errors
-    /// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
-    pub async fn reinstate(&self, card: &Card) -> Result<(AccountIndex, L1Receipt), ClientError> {
-        card.check_instance(&self.instance())?;
-        let account = self.registered_account(card).await?;
-        Ok((account, self.rollup.reinstate(account).await?))
-    }
+/// As a registrar, ends a suspension, or no longer holds a registration back.
+///
+/// # Errors
+/// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
+pub async fn reinstate(registrar: &Rollup<DynProvider>, card: &Card) -> Result<(AccountIndex, L1Receipt), ClientError> {
+    card.check_instance(registrar.instance())?;
+    let account = registered_account(registrar, card).await?;
+    Ok((account, registrar.reinstate(account).await?))
+}
 
-    /// The account of a card's owner, from L1.
-    async fn registered_account(&self, card: &Card) -> Result<AccountIndex, ClientError> {
-        let account = self.rollup.account_of(card.ethereum).await?;
-        Ok(account.ok_or(AdmissionError::NotRegistered(card.ethereum))?)
-    }
+/// The account of a card's owner, from L1.
+async fn registered_account(rollup: &Rollup<DynProvider>, card: &Card) -> Result<AccountIndex, ClientError> {
+    let account = rollup.account_of(card.ethereum).await?;
+    Ok(account.ok_or(AdmissionError::NotRegistered(card.ethereum))?)
 }

@@ -20,7 +20,7 @@ async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
     // The card may be older than the registration.
     let card = handed_over(&stranger);
     assert_eq!(card.account, None);
-    let early = registrar.admit(&card).await;
+    let early = admit(registrar.rollup(), &card).await;
     assert!(matches!(early, Err(ClientError::Admission(AdmissionError::NotRegistered(_)))), "{early:?}");
     let hospital = scene.client(HOSPITAL).await?;
     // A failed attempt does not change the client. The same value can register afterwards.
@@ -42,7 +42,7 @@ async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
     for (differs, lie) in lies {
         let mut shown = handed_over(&stranger);
         lie(&mut shown, &other);
-        match registrar.admit(&shown).await {
+        match admit(registrar.rollup(), &shown).await {
             Err(ClientError::Card(CardError::Forged { account: of, field })) => {
                 assert_eq!((of, field), (account, differs));
             }
@@ -50,7 +50,7 @@ async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
         }
     }
     let elsewhere = Card { chain_id: 1, ..card.clone() };
-    for refused in [registrar.admit(&elsewhere).await.map(drop), registrar.suspend(&elsewhere).await.map(drop)] {
+    for refused in [admit(registrar.rollup(), &elsewhere).await.map(drop), suspend(registrar.rollup(), &elsewhere).await.map(drop)] {
         assert!(matches!(refused, Err(ClientError::Card(CardError::OtherInstance { .. }))), "{refused:?}");
     }
     // A hospital that is not the registrar.
@@ -58,13 +58,13 @@ async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
     let refused = hospital.admit(&card).await;
     assert!(matches!(&refused, Err(ClientError::Rollup(error)) if error.revert().is_some()), "{refused:?}");
 
-    let (held, _) = registrar.suspend(&card).await?;
+    let (held, _) = suspend(registrar.rollup(), &card).await?;
     assert_eq!(held, account);
-    assert!(matches!(registrar.admit(&card).await, Err(ClientError::Admission(AdmissionError::NotWaiting(_)))));
+    assert!(matches!(admit(registrar.rollup(), &card).await, Err(ClientError::Admission(AdmissionError::NotWaiting(_)))));
     registrar.rollup().reinstate(account).await?;
-    let (admitted, _) = registrar.admit(&card).await?;
+    let (admitted, _) = admit(registrar.rollup(), &card).await?;
     assert_eq!((admitted.account, admitted.role, admitted.org), (account, Role::Doctor, None));
-    let again = registrar.admit(&card).await;
+    let again = admit(registrar.rollup(), &card).await;
     assert!(matches!(again, Err(ClientError::Admission(AdmissionError::NotWaiting(_)))), "{again:?}");
     Ok(())
 }

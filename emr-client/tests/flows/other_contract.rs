@@ -5,7 +5,7 @@ use alloy::{
     providers::Provider,
 };
 use emr_api::{NodeStatus, invitation::Invitation};
-use emr_chain::{Deployed, Deployment, DeploymentRecord, RollupInstance, VerifierCode, deploy};
+use emr_chain::{Deployed, Deployment, DeploymentRecord, Officers, RollupInstance, VerifierCode, deploy};
 use emr_client::{Client, ClientError, Connections, verify::deployment::DeploymentError};
 use emr_core::{AccountIndex, StateRoot, UnixTime};
 use emr_testkit::{
@@ -102,7 +102,7 @@ async fn a_contract_that_is_not_the_rollup_is_refused() -> TestResult {
     // The node lies about the right contract: about its fee, or its registrar.
     for lie in [
         DeploymentRecord { registration_fee: U256::ZERO, ..record.clone() },
-        DeploymentRecord { registrar: record.sequencer, ..record.clone() },
+        DeploymentRecord { officers: Officers::registrar(record.sequencer), ..record.clone() },
     ] {
         let refused = join(&scene, contract, &lie).await?;
         assert!(matches!(refused, ClientError::Deployment(DeploymentError::OtherContract(_))), "{refused}");

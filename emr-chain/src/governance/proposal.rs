@@ -1,0 +1,133 @@
+//! Proposals: changes that wait in OpenZeppelin's timelock.
+
+use alloy::{
+    primitives::{Address, B256, U256, keccak256},
+    providers::Provider,
+    sol_types::{SolEvent, SolValue},
+};
+use emr_core::UnixTime;
+use serde::{Deserialize, Serialize};
+
+use super::{change::Change, offices::time};
+use crate::{
+    bindings::governance::Governance::{CallSalt, CallScheduled, executeCall, scheduleCall, withdrawProposalCall},
+    revert::RollupError,
+    rollup::Rollup,
+    settlement_layer::decode,
+    transaction::L1Receipt,
+};
+
+/// A change that a registrar proposed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proposal {
+    /// Its identifier: a hash of what it does and of its salt.
+    pub id: B256,
+    /// What it does. `None` for a call, or several calls, that this program does not propose: look at them yourself before you let it happen.
+    pub change: Option<Change>,
+    /// Makes the identifier differ from that of an earlier proposal of the same change.
+    pub salt: B256,
+    /// How it stands.
+    pub state: ProposalState,
+}
+
+/// How a proposal stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ProposalState {
+    /// It waits until this time. Then anyone can execute it.
+    Waiting(UnixTime),
+    /// It was executed.
+    Done,
+    /// It was withdrawn, or guardians cancelled it.
+    Cancelled,
+}
+
+/// OpenZeppelin's mark of an operation that was executed.
+const DONE_TIMESTAMP: u64 = 1;
+
+/// The identifier that the timelock gives to a single call without predecessor.
+fn operation_id(target: Address, data: &[u8], salt: B256) -> B256 {
+    // `abi.encode` of several values is that of a tuple as parameters.
+    keccak256((target, U256::ZERO, data.to_vec(), B256::ZERO, salt).abi_encode_params())
+}
+
+impl<P: Provider> Rollup<P> {
+    /// As a registrar, proposes a change. It can be executed after the timelock's delay, at least 14 days. The salt makes its identifier
+    /// differ from that of an earlier proposal of the same change. Returns the identifier.
+    ///
+    /// # Errors
+    /// Returns [`RollupError::Reverted`] if the contract refuses.
+    pub async fn propose(&self, change: &Change, salt: B256) -> Result<(B256, L1Receipt), RollupError> {
+        let governance = self.governance().await?;
+        let too_large = || RollupError::Malformed("a number is larger than the contract can hold".to_owned());
+        let data = change.calldata().ok_or_else(too_large)?;
+        let delay = governance.getMinDelay().call().await?;
+        let target = *governance.address();
+        let id = operation_id(target, &data, salt);
+        let (value, predecessor) = (U256::ZERO, B256::ZERO);
+        let receipt = self.act(scheduleCall { target, value, data, predecessor, salt, delay }).await?;
+        Ok((id, receipt))
+    }
+
+    /// All proposals, in their order, with those that were executed or cancelled.
+    ///
+    /// # Errors
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
+    pub async fn proposals(&self) -> Result<Vec<Proposal>, RollupError> {
+        let governance = self.governance().await?;
+        let events = |signature| self.events(signature).address(*governance.address());
+        let mut proposals: Vec<Proposal> = Vec::new();
+        let mut calls = Vec::new();
+        for log in self.logs(events(CallScheduled::SIGNATURE_HASH), self.deployed_at()).await? {
+            let call: CallScheduled = decode(&log)?;
+            let single = call.index.is_zero() && call.target == *governance.address() && call.value.is_zero();
+            let change = if single { Change::of_calldata(&call.data) } else { None };
+            match proposals.iter_mut().find(|known| known.id == call.id) {
+                Some(known) if !call.index.is_zero() => known.change = None,
+                Some(_) => {}
+                None => {
+                    let state = match governance.getTimestamp(call.id).call().await?.saturating_to() {
+                        0 => ProposalState::Cancelled,
+                        DONE_TIMESTAMP => ProposalState::Done,
+                        from => ProposalState::Waiting(time(from)?),
+                    };
+                    proposals.push(Proposal { id: call.id, change, salt: B256::ZERO, state });
+                    calls.push(call);
+                }
+            }
+        }
+        for log in self.logs(events(CallSalt::SIGNATURE_HASH), self.deployed_at()).await? {
+            let salt: CallSalt = decode(&log)?;
+            if let Some(known) = proposals.iter_mut().find(|known| known.id == salt.id) {
+                known.salt = salt.salt;
+            }
+        }
+        // A batch of one call, or a call with a predecessor, has another identifier, and is not what `execute` repeats.
+        for (proposal, call) in proposals.iter_mut().zip(&calls) {
+            if operation_id(call.target, &call.data, proposal.salt) != proposal.id {
+                proposal.change = None;
+            }
+        }
+        Ok(proposals)
+    }
+
+    /// Executes a proposal that has waited long enough. Anyone can do this.
+    ///
+    /// # Errors
+    /// Returns [`RollupError::Reverted`] if the contract refuses.
+    pub async fn execute(&self, change: &Change, salt: B256) -> Result<L1Receipt, RollupError> {
+        let too_large = || RollupError::Malformed("a number is larger than the contract can hold".to_owned());
+        let payload = change.calldata().ok_or_else(too_large)?;
+        let target = self.governance_address().await?;
+        let (value, predecessor) = (U256::ZERO, B256::ZERO);
+        self.act(executeCall { target, value, payload, predecessor, salt }).await
+    }
+
+    /// As the registrar who made a proposal, withdraws it.
+    ///
+    /// # Errors
+    /// Returns [`RollupError::Reverted`] if the contract refuses.
+    pub async fn withdraw_proposal(&self, proposal: B256) -> Result<L1Receipt, RollupError> {
+        self.act(withdrawProposalCall { proposal }).await
+    }
+}

@@ -6,6 +6,10 @@ use std::{
     time::Duration,
 };
 
+use alloy::{
+    primitives::{Address, B256},
+    signers::local::PrivateKeySigner,
+};
 use clap::Args;
 use emr_client::verify::card::Card;
 use emr_core::{AccountIndex, Role};
@@ -50,12 +54,14 @@ struct Created {
     role: Role,
     folder: PathBuf,
     rsa_bits: usize,
+    ethereum: Address,
 }
 
 impl Answer for Created {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let Self { role, folder, rsa_bits } = self;
+        let Self { role, folder, rsa_bits, ethereum } = self;
         writeln!(out, "new {role} in {} (RSA-{rsa_bits}, rollup key, Ethereum key)", folder.display())?;
+        writeln!(out, "its Ethereum account is {ethereum}")?;
         writeln!(
             out,
             "back up the file 'identity' there and remember the passphrase: without both, nothing can be read"
@@ -90,9 +96,10 @@ pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failu
         None => Identity::generate(role, bits),
     };
     let rsa_bits = identity.rsa().public().modulus().len() * 8;
+    let ethereum = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret())).or_exit(Exit::Identity)?;
     participant::create(&folder, &identity, &passphrase)?;
     drop(progress);
-    print(&Created { role, folder, rsa_bits }, options.json)
+    print(&Created { role, folder, rsa_bits, ethereum: ethereum.address() }, options.json)
 }
 
 #[derive(Debug, Serialize)]

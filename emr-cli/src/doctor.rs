@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     account, break_glass, cards, delegate,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
-    invite, on_l1,
+    invite, money, on_l1,
     options::{Options, RecordName, parse_purpose},
     outbox, participant, records,
     report::{Answer, Progress, print},
@@ -148,6 +148,10 @@ enum Command {
     Sync,
     /// Get a new rollup key, through L1: what a thief signs with the old one counts no more. Needs ether, or --output
     Rotate(Rotate),
+    /// Take the forfeit for an urgent entry of yours that was settled late
+    Claim(money::ClaimArguments),
+    /// Take back what you sent to the urgent queue above its fee
+    WithdrawCredit(money::CreditArguments),
     /// Send what somebody signed to L1, and pay for it (`emr-patient revoke --force --output FILE` and `rotate --output FILE` make such files)
     Relay {
         /// The file that they wrote
@@ -244,6 +248,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::require_settled(name, &retrieved)
         }
         Command::Rotate(arguments) => arguments.run(&options, DOCTOR).await,
+        Command::Claim(arguments) => money::claim(&options, DOCTOR, arguments).await,
+        Command::WithdrawCredit(arguments) => money::withdraw_credit(&options, DOCTOR, arguments).await,
         Command::Relay { file } => on_l1::relay(&options, DOCTOR, &file).await,
         #[cfg(feature = "hospital")]
         Command::SettleQueue(arguments) => crate::hospital::settle_queue::run(&options, DOCTOR, arguments).await,

@@ -14,6 +14,7 @@ pub mod hospital;
 pub mod input;
 pub mod invite;
 pub mod light;
+pub(crate) mod money;
 pub(crate) mod on_l1;
 pub mod options;
 pub mod outbox;

@@ -86,7 +86,10 @@ impl Answer for Sent {
         writeln!(out, "{name} is on L1: entry {} of the urgent queue ({})", self.index, self.tx_hash)?;
         writeln!(out, "it cost {} gas, and a fee of at most {} ether", self.gas_used, ether(self.max_fee))?;
         if !self.max_fee.is_zero() {
-            writeln!(out, "what was sent above the fee is the sender's credit in the contract (`withdrawCredit`)")?;
+            writeln!(
+                out,
+                "what was sent above the fee is the sender's credit in the contract (`withdraw-credit` takes it back)"
+            )?;
         }
         writeln!(
             out,

@@ -49,6 +49,9 @@ pub struct Options {
     /// finalized; on a development chain: latest]
     #[arg(long, global = true, env = "EMR_FINALITY", hide_env_values = true, value_name = "BLOCKS")]
     pub finality: Option<Finality>,
+    /// Rely on the verifiers after N changes since the deployment, as your hospital or registrar told you [default: 0]
+    #[arg(long, global = true, env = "EMR_SIZES_REVISION", hide_env_values = true, value_name = "N")]
+    pub sizes_revision: Option<u64>,
     /// Print one JSON object on stdout
     #[arg(long, global = true)]
     pub json: bool,

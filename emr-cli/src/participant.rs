@@ -253,7 +253,7 @@ pub async fn connect(options: &Options, profile: Profile, identity: Identity) ->
             .at_contract(options.contract);
         Client::join_through(profile, identity, &connections).await
     };
-    let client = client?;
+    let client = client?.with_sizes_revision(options.sizes_revision.unwrap_or_default());
     Ok(match options.finality {
         Some(finality) => client.with_finality(finality),
         None => client,

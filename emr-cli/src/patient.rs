@@ -17,6 +17,7 @@ use crate::{
     failure::{EXIT_CODES, Exit, Failure, OrExit},
     force::{self, Force},
     light::{Access, Audit, Grants, LightAnswer},
+    money,
     options::{Options, RecordName, parse_classes, parse_rights, parse_until},
     outbox, participant, records, rekey,
     report::{Answer, Progress, print, warn_of_age, written},
@@ -143,6 +144,10 @@ enum Command {
     Outbox(outbox::Command),
     /// Get a new rollup key, through L1: what a thief signs with the old one counts no more. Needs ether, or --output
     Rotate(Rotate),
+    /// Take the forfeit for an urgent entry of yours that was settled late
+    Claim(money::ClaimArguments),
+    /// Take back what you sent to the urgent queue above its fee
+    WithdrawCredit(money::CreditArguments),
     /// Run the whole light check: grants, records and audit chain against a state root proved on L1
     Verify,
 }
@@ -241,6 +246,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::delete(&client, &card, name, wait, json).await
         }
         Command::Rotate(arguments) => arguments.run(&options, PATIENT).await,
+        Command::Claim(arguments) => money::claim(&options, PATIENT, arguments).await,
+        Command::WithdrawCredit(arguments) => money::withdraw_credit(&options, PATIENT, arguments).await,
         Command::Storage => storage::show(&open(&options).await?, json).await,
         Command::Verify => {
             let client = open(&options).await?;

@@ -106,7 +106,9 @@ pub enum StartError {
         size: Option<(u64, u64)>,
     },
     /// The contract's sequencer has another key.
-    #[error("the contract's sequencer is {sequencer}, this hospital is {hospital}: use the sequencer's key")]
+    #[error(
+        "the contract's sequencer is {sequencer}, this hospital is {hospital}: use the sequencer's key, or take the office (`emr-hospital office take`)"
+    )]
     NotSequencer {
         /// The contract's sequencer.
         sequencer: Address,
@@ -170,6 +172,7 @@ impl Node {
         let contract = config.deployment.contract().ok_or(StartError::NoContract)?;
         let rollup = Rollup::attach(provider, contract, config.deployed_at).await?;
         let sizes = check_parameters(&rollup.parameters().await?, hospital.address())?;
+        let sizes_revision = rollup.sizes_revision().await?;
         let deployment = follow::block(rollup.provider(), config.deployed_at).await?;
         let (block_hash, _) = deployment.ok_or(FollowError::Block(config.deployed_at))?;
         let anchor = Anchor {
@@ -211,7 +214,8 @@ impl Node {
             quotas: Quotas::DEFAULT,
         }));
         Space::ask(&engine).await;
-        let follower = Follower::new(rollup, config.deployment.clone(), hospital.address(), position, &head);
+        let follower =
+            Follower::new(rollup, config.deployment.clone(), (hospital.address(), sizes_revision), position, &head);
         let proving = Proving::new(config.prover.clone());
         let (pipeline, proofs) = Pipeline::new(engine, follower, proving, config.seal);
         serve(config, Arc::new(pipeline), proofs).await

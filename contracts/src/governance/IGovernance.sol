@@ -63,8 +63,10 @@ interface IGovernance {
     error TimelockRequired(address caller);
     /// @notice Operations of the timelock call only this contract, and send no ether.
     error NotThroughTimelock(address target, uint256 value);
-    /// @notice The timelock waits for at least 14 days.
-    error DelayTooShort(uint256 delay, uint256 minimum);
+    /// @notice Proposals wait from 14 to 90 days.
+    error DelayOutOfRange(uint256 delay, uint256 shortest, uint256 longest);
+    /// @notice Only registrars and guardians come and go.
+    error FixedRole(bytes32 role);
     /// @notice There must always be a registrar.
     error RegistrarRequired();
     /// @notice More guardians are needed than there are, or none although there are some.
@@ -98,7 +100,7 @@ interface IGovernance {
     /// @notice Offers the office to another account, at once. Sequencer only; 0 takes an offer back.
     function offer(address to) external;
 
-    /// @notice Takes the office that the sequencer offered, and its bond.
+    /// @notice Takes the office that the sequencer offered, and its bond. What is forfeited of earlier terms is paid of this bond, too.
     function accept(address from) external;
 
     /// @notice Agrees to halt settlement for 21 days. It halts when enough guardians agreed within three days.
@@ -107,7 +109,7 @@ interface IGovernance {
     /// @notice Agrees to end a halt.
     function resume() external;
 
-    /// @notice Agrees to cancel a proposal.
+    /// @notice Agrees to cancel a proposal. What was cancelled and proposed again needs new agreements.
     function veto(bytes32 proposal) external;
 
     /// @notice Withdraws a proposal. Only the registrar who made it.
@@ -134,7 +136,7 @@ interface IGovernance {
     /// @notice Withdraws the caller's bond, 30 days after the caller's last term.
     function withdrawBond(address payable to) external;
 
-    /// @notice Pays the caller for an urgent entry of theirs that was settled late.
+    /// @notice Pays the caller for an urgent entry of theirs that was settled late. Until 150 days after it was appended.
     /// @param late The position of the event `SettledLate`.
     /// @param index The position of the entry.
     /// @param words Its words.

@@ -12,6 +12,8 @@ import {IGovernance} from "./IGovernance.sol";
 abstract contract Offices is IGovernance, TimelockController, AccessControlEnumerable {
     /// The shortest time between a proposal and its execution.
     uint256 internal constant SHORTEST_DELAY = 14 days;
+    /// The longest one. A delay without a bound would end all changes.
+    uint256 internal constant LONGEST_DELAY = 90 days;
     /// How long an operation that waited long enough can be executed. Otherwise a stranger could carry out what everybody forgot, such as a change
     /// to sizes that were replaced meanwhile.
     uint256 internal constant EXECUTION_TIME = 30 days;
@@ -20,6 +22,7 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
     IEmrRollup internal immutable ROLLUP;
     uint16 internal _threshold;
     mapping(bytes32 proposal => address) private _proposers;
+    mapping(address registrar => uint256) private _dismissedAt;
 
     modifier onlyRollup() {
         if (msg.sender != address(ROLLUP)) revert RollupRequired(msg.sender);
@@ -76,8 +79,8 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
         bytes32 salt,
         uint256 delay
     ) public override {
-        _proposers[hashOperation(target, value, data, predecessor, salt)] = msg.sender;
         super.schedule(target, value, data, predecessor, salt, delay);
+        _proposers[hashOperation(target, value, data, predecessor, salt)] = msg.sender;
     }
 
     /// @notice Schedules several calls of this contract, which happen together. Registrars only.
@@ -89,22 +92,28 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
         bytes32 salt,
         uint256 delay
     ) public override {
-        _proposers[hashOperationBatch(targets, values, payloads, predecessor, salt)] = msg.sender;
         super.scheduleBatch(targets, values, payloads, predecessor, salt, delay);
+        _proposers[hashOperationBatch(targets, values, payloads, predecessor, salt)] = msg.sender;
     }
 
-    /// @notice Changes the delay of later proposals: 14 days or more. Through the timelock.
+    /// @notice Changes the delay of later proposals: 14 to 90 days. Through the timelock.
     function updateDelay(uint256 newDelay) public override {
-        if (newDelay < SHORTEST_DELAY) revert DelayTooShort(newDelay, SHORTEST_DELAY);
+        if (newDelay < SHORTEST_DELAY || newDelay > LONGEST_DELAY) {
+            revert DelayOutOfRange(newDelay, SHORTEST_DELAY, LONGEST_DELAY);
+        }
         super.updateDelay(newDelay);
     }
 
-    /// @notice How far an operation is. One that was not executed within 30 days has lapsed: it is as if nobody had proposed it.
+    /// @notice How far an operation is. One that was not executed within 30 days has lapsed: it is as if nobody had proposed it. So is what a
+    /// registrar proposed who was dismissed before it was executed: otherwise they would propose their own return.
     function getOperationState(bytes32 id) public view override returns (OperationState state) {
         state = super.getOperationState(id);
-        if (state == OperationState.Ready && block.timestamp > getTimestamp(id) + EXECUTION_TIME) {
-            state = OperationState.Unset;
-        }
+        if (state != OperationState.Waiting && state != OperationState.Ready) return state;
+        address proposer = _proposers[id];
+        // In the second of the dismissal, the operation that dismisses its own proposer is still carried out.
+        bool dismissed = !hasRole(PROPOSER_ROLE, proposer) && _dismissedAt[proposer] < block.timestamp;
+        bool late = state == OperationState.Ready && block.timestamp > getTimestamp(id) + EXECUTION_TIME;
+        if (dismissed || late) state = OperationState.Unset;
     }
 
     /// @inheritdoc IGovernance
@@ -140,13 +149,17 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
         super._execute(target, value, data);
     }
 
-    /// @dev Nobody holds the key of the zero address, so it would be no registrar.
+    /// @dev Only registrars and guardians come and go. Otherwise an operation could give somebody a way around the timelock, or take the guardians'
+    /// veto away. Nobody holds the key of the zero address, so it would be no officer.
     function _grantRole(bytes32 role, address account)
         internal
         override(AccessControl, AccessControlEnumerable)
         returns (bool)
     {
+        // The constructor of the timelock gives out the others.
+        if (address(this).code.length != 0) _requireOffice(role);
         if (role == PROPOSER_ROLE && account == address(0)) revert RegistrarRequired();
+        if (role == GUARDIAN_ROLE && account == address(0)) revert FixedRole(role);
         return super._grantRole(role, account);
     }
 
@@ -156,9 +169,15 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
         override(AccessControl, AccessControlEnumerable)
         returns (bool revoked)
     {
+        _requireOffice(role);
         revoked = super._revokeRole(role, account);
+        if (role == PROPOSER_ROLE && revoked) _dismissedAt[account] = block.timestamp;
         if (role == PROPOSER_ROLE && getRoleMemberCount(role) == 0) revert RegistrarRequired();
         if (role == GUARDIAN_ROLE) _requireThreshold(_threshold);
+    }
+
+    function _requireOffice(bytes32 role) private pure {
+        if (role != PROPOSER_ROLE && role != GUARDIAN_ROLE) revert FixedRole(role);
     }
 
     function _setThreshold(uint16 threshold) private {

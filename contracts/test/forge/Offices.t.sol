@@ -154,6 +154,37 @@ contract OfficesTest is Governing {
         _expect(IGoverned.NotRegistrar.selector, _send(REGISTRAR, 0, suspend), "suspends nobody");
     }
 
+    /// @dev What they proposed after the proposal that dismisses them ends with it: they cannot propose their own return.
+    function test_a_dismissed_registrar_does_not_come_back() external {
+        bytes memory dismiss = abi.encodeCall(governance.revokeRole, (PROPOSER_ROLE, REGISTRAR));
+        bytes memory back = abi.encodeCall(governance.grantRole, (PROPOSER_ROLE, STRANGER));
+        _expect(DONE, _schedule(OTHER, dismiss, 1), "propose");
+        _expect(DONE, _schedule(REGISTRAR, back, 1), "propose");
+        _expect(DONE, _schedule(REGISTRAR, back, 2), "propose");
+        vm.warp(START + DELAY);
+        uint256 here = vm.snapshotState();
+        _expect(DONE, _execute(back, 1), "while they are a registrar");
+        vm.revertToStateAndDelete(here);
+        _expect(DONE, _execute(dismiss, 1), "dismissed");
+        vm.warp(START + DELAY + 1);
+        _expect(WRONG_STATE, _execute(back, 1), "not any more");
+        vm.assertTrue(!governance.isOperationPending(_id(back, 2)), "as if nobody had proposed it");
+        _expect(DONE, _schedule(OTHER, back, 1), "another registrar proposes it");
+        vm.warp(START + 2 * DELAY + 1);
+        _expect(DONE, _execute(back, 1), "and it is executed");
+    }
+
+    /// @dev A registrar proposes a successor and their own dismissal.
+    function test_a_registrar_hands_over() external {
+        address[] memory targets = new address[](2);
+        (targets[0], targets[1]) = (address(governance), address(governance));
+        bytes[] memory calls = new bytes[](2);
+        calls[0] = abi.encodeCall(governance.grantRole, (PROPOSER_ROLE, STRANGER));
+        calls[1] = abi.encodeCall(governance.revokeRole, (PROPOSER_ROLE, REGISTRAR));
+        _expect(DONE, _changeTogether(targets, calls), "together");
+        vm.assertTrue(governance.isRegistrar(STRANGER) && !governance.isRegistrar(REGISTRAR), "handed over");
+    }
+
     function test_the_last_registrar_stays() external {
         bytes memory resign = abi.encodeCall(governance.renounceRole, (PROPOSER_ROLE, OTHER));
         _expect(DONE, _govern(OTHER, 0, resign), "one of two resigns");
@@ -238,9 +269,27 @@ contract OfficesTest is Governing {
         }
     }
 
+    /// @dev Nobody gets a way around the timelock, and nobody takes the veto away from the guardians.
+    function test_only_registrars_and_guardians_come_and_go() external {
+        bytes32 canceller = keccak256("CANCELLER_ROLE");
+        bytes32[3] memory fixedRoles = [bytes32(0), keccak256("EXECUTOR_ROLE"), canceller];
+        for (uint256 i = 0; i < fixedRoles.length; ++i) {
+            bytes memory grant = abi.encodeCall(governance.grantRole, (fixedRoles[i], REGISTRAR));
+            _expect(IGovernance.FixedRole.selector, _change(grant), "a role is given");
+        }
+        bytes memory revoke = abi.encodeCall(governance.revokeRole, (canceller, address(governance)));
+        _expect(IGovernance.FixedRole.selector, _change(revoke), "the veto is taken away");
+        bytes memory renounce = abi.encodeCall(governance.renounceRole, (bytes32(0), address(governance)));
+        _expect(IGovernance.FixedRole.selector, _change(renounce), "the timelock gives its role up");
+        bytes memory nobody = abi.encodeCall(governance.grantRole, (keccak256("GUARDIAN_ROLE"), address(0)));
+        _expect(IGovernance.FixedRole.selector, _change(nobody), "nobody becomes a guardian");
+    }
+
     function test_the_delay_is_14_days_or_more() external {
         bytes memory shorter = abi.encodeCall(governance.updateDelay, (DELAY - 1));
-        _expect(IGovernance.DelayTooShort.selector, _change(shorter), "a second less");
+        _expect(IGovernance.DelayOutOfRange.selector, _change(shorter), "a second less");
+        bytes memory longer = abi.encodeCall(governance.updateDelay, (90 days + 1));
+        _expect(IGovernance.DelayOutOfRange.selector, _change(longer), "more than 90 days");
         _expect(DONE, _change(abi.encodeCall(governance.updateDelay, (20 days))), "longer");
         bytes4 tooShort = bytes4(keccak256("TimelockInsufficientDelay(uint256,uint256)"));
         _expect(tooShort, _schedule(REGISTRAR, shorter, 1), "14 days are too short now");

@@ -40,7 +40,7 @@ pub enum Change {
     RegistrationFee(U256),
     /// What the owner of an overdue urgent entry gets of the sequencer's bond, in wei. Below 2^96.
     Forfeit(U256),
-    /// How many seconds later proposals wait. At least 14 days.
+    /// How many seconds later proposals wait: 14 to 90 days.
     Delay(u64),
     /// The sizes in which batches are proved, with their verifiers.
     Sizes {

@@ -69,6 +69,14 @@ impl<P: Provider> Rollup<P> {
         Ok(self.contract().sequencer().call().await?)
     }
 
+    /// How often the sizes changed since the deployment.
+    ///
+    /// # Errors
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
+    pub async fn sizes_revision(&self) -> Result<u64, RollupError> {
+        Ok(self.contract().sizesRevision().call().await?)
+    }
+
     /// The last halt; `None` if there was none.
     ///
     /// # Errors
@@ -102,7 +110,7 @@ impl<P: Provider> Rollup<P> {
             guardians: guardians.all,
             threshold: guardians.threshold,
             halt: self.last_halt().await?,
-            sizes_revision: self.contract().sizesRevision().call().await?,
+            sizes_revision: self.sizes_revision().await?,
             bond: governance.bondOf(sequencer).call().await?,
             forfeit: governance.forfeit().call().await?.to(),
         })

@@ -34,16 +34,18 @@ pub struct Proposal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum ProposalState {
-    /// It waits until this time. Then anyone can execute it.
+    /// It waits until this time. Then anyone can execute it for 30 days.
     Waiting(UnixTime),
     /// It was executed.
     Done,
-    /// It was withdrawn, or guardians cancelled it.
+    /// It was withdrawn, guardians cancelled it, nobody executed it in time, or its registrar was dismissed.
     Cancelled,
 }
 
-/// OpenZeppelin's mark of an operation that was executed.
-const DONE_TIMESTAMP: u64 = 1;
+/// `OperationState.Unset` of OpenZeppelin's timelock.
+const UNSET: u8 = 0;
+/// `OperationState.Done`.
+const DONE: u8 = 3;
 
 /// The identifier that the timelock gives to a single call without predecessor.
 fn operation_id(target: Address, data: &[u8], salt: B256) -> B256 {
@@ -86,10 +88,12 @@ impl<P: Provider> Rollup<P> {
                 Some(known) if !call.index.is_zero() => known.change = None,
                 Some(_) => {}
                 None => {
-                    let state = match governance.getTimestamp(call.id).call().await?.saturating_to() {
-                        0 => ProposalState::Cancelled,
-                        DONE_TIMESTAMP => ProposalState::Done,
-                        from => ProposalState::Waiting(time(from)?),
+                    let state = match governance.getOperationState(call.id).call().await? {
+                        UNSET => ProposalState::Cancelled,
+                        DONE => ProposalState::Done,
+                        _ => ProposalState::Waiting(time(
+                            governance.getTimestamp(call.id).call().await?.saturating_to(),
+                        )?),
                     };
                     proposals.push(Proposal { id: call.id, change, salt: B256::ZERO, state });
                     calls.push(call);

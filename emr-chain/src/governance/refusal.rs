@@ -25,7 +25,7 @@ pub enum GovernanceRefusal {
     /// Another proposal must come first.
     #[error("proposal {0} must be executed first")]
     Predecessor(B256),
-    /// The delay is too short.
+    /// The delay of a proposal is too short.
     #[error("a proposal waits at least {minimum} seconds, not {delay}")]
     DelayTooShort {
         /// What was asked for, in seconds.
@@ -33,6 +33,12 @@ pub enum GovernanceRefusal {
         /// The least, in seconds.
         minimum: U256,
     },
+    /// The new delay is out of range.
+    #[error("proposals wait from 14 to 90 days, not {0} seconds")]
+    DelayOutOfRange(U256),
+    /// The role is neither a registrar's nor a guardian's.
+    #[error("only registrars and guardians come and go: role {0} is fixed")]
+    FixedRole(B256),
     /// The proposal does something that no proposal may do.
     #[error("a proposal calls only the contract of the offices, and sends no ether: this one is for {0}")]
     OtherTarget(Address),
@@ -111,7 +117,8 @@ impl GovernanceRefusal {
             Abi::TimelockUnexpectedOperationState(e) => Self::ProposalState(e.operationId),
             Abi::TimelockUnexecutedPredecessor(e) => Self::Predecessor(e.predecessorId),
             Abi::TimelockInsufficientDelay(e) => Self::DelayTooShort { delay: e.delay, minimum: e.minDelay },
-            Abi::DelayTooShort(e) => Self::DelayTooShort { delay: e.delay, minimum: e.minimum },
+            Abi::DelayOutOfRange(e) => Self::DelayOutOfRange(e.delay),
+            Abi::FixedRole(e) => Self::FixedRole(e.role),
             Abi::NotThroughTimelock(e) => Self::OtherTarget(e.target),
             Abi::TimelockInvalidOperationLength(_) | Abi::FailedCall(_) => Self::CallFails,
             Abi::RegistrarRequired(_) => Self::RegistrarRequired,

@@ -1,13 +1,17 @@
 //! The rights of the roles, and deployments that are refused.
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256, aliases::U48},
+    primitives::{
+        Address, B256, Bytes, U256,
+        aliases::{U48, U96},
+    },
     providers::Provider,
     sol_types::SolCall,
 };
 use emr_chain::{
-    DeployError, Deployment, Revert, Rollup, RollupError, SettlementLayer, SizeDeployment, VerifierCode,
-    bindings::{EmrRollup::settleCall, IEmrRollup, ISettlement::Size},
+    DeployError, Deployment, GovernanceRefusal, Officers, Revert, Rollup, RollupError, SettlementLayer, SizeDeployment,
+    VerifierCode,
+    bindings::{EmrRollup::settleCall, IEmrRollup, IGovernance, ISettlement::Size},
     deploy, deploy_on_named_chain,
     endpoint::Endpoint,
 };
@@ -20,12 +24,12 @@ use emr_testkit::{
 use crate::{
     on_each_chain, reference,
     world::{
-        DOCTOR, ExpectingVerifier, HOSPITAL, Newborn, PATIENT, REGISTRAR, SEQUENCER, World, deployment, nobody,
-        operations, sizes, stranger,
+        DOCTOR, ExpectingVerifier, Newborn, PATIENT, REGISTRAR, SEQUENCER, World, deployment, nobody, operations,
+        sizes, stranger,
     },
 };
 
-on_each_chain!(registrar_only, handed_over_in_two_steps, sequencer_only, not_through_a_contract, fees);
+on_each_chain!(registrar_only, sequencer_only, not_through_a_contract, fees);
 
 async fn registrar_only(world: World) -> Outcome {
     let contract = world.rollup.contract();
@@ -37,24 +41,13 @@ async fn registrar_only(world: World) -> Outcome {
         assert_eq!(world.refusal(from, contract.admit(id, candidate.clone())).await?, refused);
         assert_eq!(world.refusal(from, contract.suspend(id)).await?, refused);
         assert_eq!(world.refusal(from, contract.reinstate(id)).await?, refused);
-        assert_eq!(world.refusal(from, contract.transferOwnership(Address::ZERO)).await?, refused);
+        let refused = Revert::Governance(GovernanceRefusal::ThroughTimelockOnly(account(from)?.address()));
+        assert_eq!(world.refusal(from, contract.setSequencer(Address::ZERO)).await?, refused);
+        assert_eq!(world.refusal(from, contract.setRegistrationFee(U256::ZERO)).await?, refused);
+        assert_eq!(world.refusal(from, contract.setSizes(1, Vec::new())).await?, refused);
+        assert_eq!(world.refusal(from, contract.halt()).await?, refused);
+        assert_eq!(world.refusal(from, contract.resume()).await?, refused);
     }
-    Ok(())
-}
-
-async fn handed_over_in_two_steps(world: World) -> Outcome {
-    let (old, new) = (account(REGISTRAR)?.address(), account(HOSPITAL)?.address());
-    let contract = world.rollup.contract();
-    assert_eq!(world.rollup.parameters().await?.registrar, old);
-    assert_eq!(world.refusal(REGISTRAR, contract.renounceOwnership()).await?, Revert::RegistrarRequired);
-    world.as_account(REGISTRAR).await?.contract().transferOwnership(new).send().await?.get_receipt().await?;
-    // Nothing changes until the successor accepts, and nobody else can accept.
-    assert_eq!(world.rollup.parameters().await?.registrar, old);
-    let other = Revert::NotRegistrar(account(DOCTOR)?.address());
-    assert_eq!(world.refusal(DOCTOR, contract.acceptOwnership()).await?, other);
-    world.as_account(HOSPITAL).await?.contract().acceptOwnership().send().await?.get_receipt().await?;
-    assert_eq!(world.rollup.parameters().await?.registrar, new);
-    assert_eq!(world.refusal(REGISTRAR, contract.transferOwnership(old)).await?, Revert::NotRegistrar(old));
     Ok(())
 }
 
@@ -191,7 +184,6 @@ async fn deployment_refuses_bad_parameters() -> Outcome {
         (with(&[(1, 1), (0, 1)]), "maxL1"),
         (with(&[(1, 0), (9, 0)]), "maxL2"),
         (Deployment { sequencer: Address::ZERO, ..good.clone() }, "sequencer"),
-        (Deployment { registrar: Address::ZERO, ..good.clone() }, "registrar"),
     ];
     for (deployment, name) in bad {
         match deploy(provider.clone(), &deployment).await {
@@ -199,6 +191,26 @@ async fn deployment_refuses_bad_parameters() -> Outcome {
                 assert_eq!(error.revert(), Some(&Revert::InvalidParameter(name.to_owned())));
             }
             other => return Err(format!("{name}: {other:?}").into()),
+        }
+    }
+    let account = account(REGISTRAR)?.address();
+    let officers = |registrars: &[Address], guardians: &[Address], threshold| {
+        let (registrars, guardians) = (registrars.to_vec(), guardians.to_vec());
+        Deployment { officers: Officers { registrars, guardians, threshold, forfeit: U256::ZERO }, ..good.clone() }
+    };
+    let threshold = |threshold: u64, guardians: u64| GovernanceRefusal::Threshold {
+        threshold: U256::from(threshold),
+        guardians: U256::from(guardians),
+    };
+    for (deployment, expected) in [
+        (officers(&[], &[], 0), GovernanceRefusal::RegistrarRequired),
+        (officers(&[account], &[account], 0), threshold(0, 1)),
+        (officers(&[account], &[account, account], 2), threshold(2, 1)),
+        (officers(&[account], &[], 1), threshold(1, 0)),
+    ] {
+        match deploy(provider.clone(), &deployment).await {
+            Err(DeployError::Rollup(error)) => assert_eq!(error.revert(), Some(&Revert::Governance(expected))),
+            other => return Err(format!("{expected:?}: {other:?}").into()),
         }
     }
     let too_many = deploy(provider.clone(), &with(&[(1, 1 << 48)])).await;
@@ -235,10 +247,15 @@ async fn the_contract_refuses_invalid_deployments() -> Outcome {
     let sizes = vec![one(beside)];
     let parameters = IEmrRollup::Parameters {
         sizes: vec![one(beside), one(stranger()?.address())],
-        circuitVersion: U256::ONE,
+        circuitVersion: 1,
         genesis: U256::ZERO,
         sequencer: account(SEQUENCER)?.address(),
-        registrar: account(REGISTRAR)?.address(),
+        officers: IGovernance::Officers {
+            registrars: vec![account(REGISTRAR)?.address()],
+            guardians: Vec::new(),
+            threshold: 0,
+            forfeit: U96::ZERO,
+        },
         registrationFee: U256::ZERO,
     };
     let genesis = U256::from_be_bytes(reference::word(&reference::modulus()));

@@ -141,7 +141,7 @@ async fn somebody_else_may_create_it_first() -> Outcome {
     let sent = &copied["transactions"][0];
     let (to, input): (Address, Bytes) =
         (serde_json::from_value(sent["to"].clone())?, serde_json::from_value(sent["input"].clone())?);
-    let request = TransactionRequest::default().with_to(to).with_input(input).with_gas_limit(1 << 23);
+    let request = TransactionRequest::default().with_to(to).with_input(input).with_gas_limit(1 << 24);
     let request = request.with_max_fee_per_gas(100_000_000_000).with_max_priority_fee_per_gas(50_000_000_000);
     let first = endpoint.connect(Some(other))?.send_transaction(request).await?;
     let _: serde_json::Value = provider.raw_request("evm_mine".into(), ()).await?;

@@ -6,6 +6,7 @@ mod admission;
 mod changes;
 mod deployment;
 mod gas;
+mod governance;
 mod queue;
 mod reading;
 mod reference;

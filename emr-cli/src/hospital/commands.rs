@@ -16,7 +16,7 @@ use crate::{
     demo::{self, Demo},
     doctor,
     failure::{EXIT_CODES, Failure},
-    invite,
+    invite, money,
     options::{DEFAULT_RPC, Options},
 };
 
@@ -99,6 +99,10 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Take the forfeit for an urgent entry of yours that was settled late
+    Claim(money::ClaimArguments),
+    /// Take back what you sent to the urgent queue above its fee
+    WithdrawCredit(money::CreditArguments),
     /// Show and change who holds the rollup's offices: sequencer, registrars, guardians
     #[command(subcommand)]
     Office(office::Office),
@@ -178,6 +182,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let arguments = std::iter::once(OsString::from("emr-doctor")).chain(arguments);
             doctor::run(doctor::Arguments::parse_from(arguments)).await
         }
+        Command::Claim(arguments) => money::claim(&options, HOSPITAL, arguments).await,
+        Command::WithdrawCredit(arguments) => money::withdraw_credit(&options, HOSPITAL, arguments).await,
         Command::Office(command) => office::run(&options, command).await,
         Command::Registrar { verdict, card } => admission::registrar(&options, verdict, &card).await,
     }

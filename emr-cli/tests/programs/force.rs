@@ -16,9 +16,10 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
     let (rpc, listen) = (anvil.url().to_owned(), format!("127.0.0.1:{}", world.node));
     let serve = ["serve", "--rpc", &rpc, "--ipfs", kubo.url(), "--listen", &listen, "--seal-after", "1"];
     world.hospital(&["init", "--rsa-bits", "2048"])?.done()?;
-    world.hospital(&["deploy", "--rpc", &rpc])?.done()?;
+    world.hospital(&["deploy", "--rpc", &rpc, "--forfeit", "0.01"])?.done()?;
     let node = world.serving("hospital", &serve)?;
     world.keep_card("emr-hospital", "hospital", "hospital.json")?;
+    world.hospital(&["office", "bond", "deposit", "0.015"])?.done()?;
     world.enrol_doctor("doctor", true)?;
     world.patient(&["init", "--rsa-bits", "2048"])?.done()?;
     let invitation = world.hospital(&["invite"])?.done()?;
@@ -103,5 +104,16 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
     let settled = friend(&["settle-queue"])?.done()?;
     assert!(settled.starts_with("entries settled: 2, proved in "), "{settled}");
     assert_eq!(world.doctor(&["settle-queue"])?.done()?, early);
+
+    // Both revocations were overdue: the patient gets the forfeit for each, as far as the bond goes. The rotation was settled in time.
+    let whoami: Value = serde_json::from_str(&world.patient(&["--json", "whoami"])?.done()?)?;
+    world.ask_chain("anvil_setBalance", (&whoami["ethereum"], ETHER))?;
+    let paid = |index: &str| -> TestResult<Value> {
+        Ok(serde_json::from_str(&world.patient(&["--json", "claim", index])?.done()?)?)
+    };
+    assert_eq!((&paid("1")?["wei"], &paid("2")?["wei"]), (&"10000000000000000".into(), &"5000000000000000".into()));
+    assert!(world.patient(&["claim", "1"])?.failed(4)?.contains("was paid already"));
+    assert!(world.patient(&["claim", "0"])?.failed(4)?.contains("was not settled late"));
+    assert!(world.patient(&["withdraw-credit"])?.failed(4)?.contains("has no credit"));
     Ok(())
 }

@@ -8,5 +8,6 @@ mod ending;
 mod force;
 #[cfg(target_os = "linux")]
 mod memory;
+mod office;
 mod serve;
 mod world;

@@ -150,6 +150,7 @@ impl World {
             "EMR_CONTRACT",
             "EMR_FINALITY",
             "EMR_AGREE",
+            "EMR_SIZES_REVISION",
         ] {
             command.env_remove(variable);
         }

@@ -23,12 +23,16 @@ impl Client {
     ///
     /// # Errors
     /// Returns [`SettledStateError`] if the Ethereum nodes do not answer or do not agree, if their proof is wrong, if the
-    /// newest block is too old or from the future, or if the state is older than one that was seen.
+    /// newest block is too old or from the future, if the verifiers changed, or if the state is older than one that was seen.
     pub async fn settled_state(&self) -> Result<SettledState, SettledStateError> {
         let (headers, nodes, instance, seen) = (&*self.headers, &self.nodes, self.instance(), self.profile.seen());
         let Newest { header, answers } = headers.newest().await?;
         self.age.check(header.timestamp(), &answers, UnixTime::now())?;
         let newest = SettledState::read(nodes, &instance, &header).await?;
+        if newest.sizes_revision() != self.sizes_revision {
+            let (contract, revision) = (instance.contract, newest.sizes_revision());
+            return Err(SettledStateError::SizesChanged { contract, revision });
+        }
         let (finality, deployed_at) = (self.finality, self.rollup.deployed_at());
         let last = SettledState::read_final(headers, nodes, &instance, finality, &newest, deployed_at).await?;
         if let Some(last) = last {

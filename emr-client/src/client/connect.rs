@@ -166,6 +166,7 @@ impl Client {
             nodes,
             hospital,
             finality: Finality::of_chain(chain_id),
+            sizes_revision: 0,
             age: Recency::refusing(HeaderAge::of_chain(chain_id)),
             account: Arc::new(RwLock::new(account)),
             turn: Arc::default(),

@@ -45,6 +45,8 @@ pub struct Client {
     nodes: EthereumNodes,
     hospital: Option<Hospital>,
     finality: Finality,
+    /// How often the sizes may have changed since the deployment.
+    sizes_revision: u64,
     age: Recency,
     account: Arc<RwLock<Option<AccountIndex>>>,
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -159,5 +161,11 @@ impl Client {
     #[must_use]
     pub fn with_finality(self, finality: Finality) -> Self {
         Self { finality, ..self }
+    }
+
+    /// Relies on the verifiers after this many changes since the deployment. Without this, on those of the deployment alone.
+    #[must_use]
+    pub fn with_sizes_revision(self, sizes_revision: u64) -> Self {
+        Self { sizes_revision, ..self }
     }
 }

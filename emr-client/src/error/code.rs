@@ -17,7 +17,9 @@ use crate::{
     },
     node::NodeError,
     profile::{FileError, ProfileError, seen::SeenError},
-    verify::{card::CardError, membership::MembershipError, record::RecordProofError},
+    verify::{
+        card::CardError, membership::MembershipError, record::RecordProofError, settled_state::SettledStateError,
+    },
 };
 
 /// What a caller can do about an error.
@@ -110,6 +112,7 @@ codes! {
     RevocationLost "revocation-lost" Refused "a revocation that was signed before is not in force"
     ContractRefused "contract-refused" Refused "the contract refuses"
     OtherContract "other-contract" Unverified "the contract is not this program's, not one that began empty, or not the one that you named"
+    SizesChanged "sizes-changed" Unverified "registrars changed the verifiers, and you did not say that this is right"
     UnsafeChain "unsafe-chain" Refused "on that chain anyone could forge proofs, or you did not name it"
     NotInvited "not-invited" Refused "the hospital pays only for people with an invitation"
     CannotInvite "cannot-invite" Refused "only hospitals and their doctors can invite"
@@ -174,6 +177,7 @@ impl ClientError {
             Self::HeaderAge(HeaderAgeError::Ahead { .. }) => Code::L1Ahead,
             Self::HeaderAge(_) => Code::L1Old,
             Self::Rollup(error) => rollup(error),
+            Self::SettledState(SettledStateError::SizesChanged { .. }) => Code::SizesChanged,
             Self::Proof(_) | Self::SettledState(_) => Code::L1Unproved,
             Self::Seen(SeenError::RolledBack { .. }) => Code::RolledBack,
             Self::Seen(SeenError::File(error)) => file(error),

@@ -17,9 +17,11 @@ use emr_core::{StateRoot, UnixTime};
 use crate::profile::seen::SeenError;
 
 /// The storage slot after the state root's. It holds, from the least significant bit, the time of the last batch (40
-/// bits), the number of settled batches (64) and the position of the queue's head (64). `RollupState.sol` defines this
-/// layout.
+/// bits), the number of settled batches (64) and more. `RollupState.sol` defines this layout.
 const PROGRESS_SLOT: U256 = U256::from_limbs([1, 0, 0, 0]);
+
+/// The storage slot whose 64 least significant bits say how often the sizes, and so the verifiers, changed since the deployment.
+const SIZES_SLOT: U256 = U256::from_limbs([3, 0, 0, 0]);
 
 /// Why the settled state is not known.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +39,17 @@ pub enum SettledStateError {
     /// The state is older than one that was seen before.
     #[error(transparent)]
     Seen(#[from] SeenError),
+    /// Registrars changed with which verifiers proofs are checked.
+    #[error(
+        "the verifiers of {contract} changed, {revision} times in all: proofs are checked with other keys than those that you rely on; if your hospital or \
+         your registrar says that this is right, name the number with --sizes-revision {revision}"
+    )]
+    SizesChanged {
+        /// The contract.
+        contract: Address,
+        /// How often the sizes changed since the deployment.
+        revision: u64,
+    },
     /// The contract's storage holds no state root.
     #[error("the contract at {0} holds no state root: check that the address is a rollup's")]
     NotARollup(Address),
@@ -101,6 +114,7 @@ pub struct SettledState {
     root: StateRoot,
     batches: u64,
     time: UnixTime,
+    sizes_revision: u64,
     block_number: u64,
     block_time: u64,
 }
@@ -117,7 +131,7 @@ impl SettledState {
         instance: &RollupInstance,
         header: &VerifiedHeader,
     ) -> Result<Self, SettledStateError> {
-        let proof = nodes.proof(instance.contract, &[STATE_ROOT_SLOT, PROGRESS_SLOT], header).await?;
+        let proof = nodes.proof(instance.contract, &[STATE_ROOT_SLOT, PROGRESS_SLOT, SIZES_SLOT], header).await?;
         Self::verify(instance, header, &proof)
     }
 
@@ -148,7 +162,7 @@ impl SettledState {
         }
     }
 
-    /// Checks an `eth_getProof` answer for the contract's first two slots against a header. Pure.
+    /// Checks an `eth_getProof` answer for the contract's slots 0, 1 and 3 against a header. Pure.
     ///
     /// # Errors
     /// [`SettledStateError`] if the node does not answer, its proof does not hold, or the contract is not a rollup's.
@@ -163,12 +177,14 @@ impl SettledState {
         let root = StateRoot::from_bytes(word.to_be_bytes()).ok().filter(|_| !word.is_zero());
         let root = root.ok_or(SettledStateError::NotARollup(instance.contract))?;
         let (time, batches) = progress(slot(PROGRESS_SLOT)?);
-        Ok(Self { root, batches, time, block_number: header.number(), block_time: header.timestamp() })
+        let [sizes_revision, ..] = slot(SIZES_SLOT)?.into_limbs();
+        let (block_number, block_time) = (header.number(), header.timestamp());
+        Ok(Self { root, batches, time, sizes_revision, block_number, block_time })
     }
 
     /// A state that the caller has established in another way, for example with a light client of the chain.
     pub const fn established(root: StateRoot, batches: u64, time: UnixTime) -> Self {
-        Self { root, batches, time, block_number: 0, block_time: 0 }
+        Self { root, batches, time, sizes_revision: 0, block_number: 0, block_time: 0 }
     }
 
     /// The state root.
@@ -184,6 +200,11 @@ impl SettledState {
     /// The time of the last batch.
     pub const fn time(&self) -> UnixTime {
         self.time
+    }
+
+    /// How often the sizes, and so the verifiers, changed since the deployment.
+    pub const fn sizes_revision(&self) -> u64 {
+        self.sizes_revision
     }
 
     /// The block's number.

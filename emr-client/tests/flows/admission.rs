@@ -2,7 +2,10 @@
 
 use emr_client::{
     ClientError,
-    flow::{admission::AdmissionError, register::RegisterError},
+    flow::{
+        admission::{AdmissionError, admit, reinstate, suspend},
+        register::RegisterError,
+    },
     verify::card::{Card, CardError},
 };
 use emr_core::Role;
@@ -50,18 +53,23 @@ async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
         }
     }
     let elsewhere = Card { chain_id: 1, ..card.clone() };
-    for refused in [admit(registrar.rollup(), &elsewhere).await.map(drop), suspend(registrar.rollup(), &elsewhere).await.map(drop)] {
+    for refused in
+        [admit(registrar.rollup(), &elsewhere).await.map(drop), suspend(registrar.rollup(), &elsewhere).await.map(drop)]
+    {
         assert!(matches!(refused, Err(ClientError::Card(CardError::OtherInstance { .. }))), "{refused:?}");
     }
     // A hospital that is not the registrar.
     let hospital = scene.client(HOSPITAL).await?;
-    let refused = hospital.admit(&card).await;
+    let refused = admit(hospital.rollup(), &card).await;
     assert!(matches!(&refused, Err(ClientError::Rollup(error)) if error.revert().is_some()), "{refused:?}");
 
     let (held, _) = suspend(registrar.rollup(), &card).await?;
     assert_eq!(held, account);
-    assert!(matches!(admit(registrar.rollup(), &card).await, Err(ClientError::Admission(AdmissionError::NotWaiting(_)))));
-    registrar.rollup().reinstate(account).await?;
+    assert!(matches!(
+        admit(registrar.rollup(), &card).await,
+        Err(ClientError::Admission(AdmissionError::NotWaiting(_)))
+    ));
+    assert_eq!(reinstate(registrar.rollup(), &card).await?.0, account);
     let (admitted, _) = admit(registrar.rollup(), &card).await?;
     assert_eq!((admitted.account, admitted.role, admitted.org), (account, Role::Doctor, None));
     let again = admit(registrar.rollup(), &card).await;

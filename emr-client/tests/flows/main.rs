@@ -26,4 +26,5 @@ mod reorganised;
 mod rotate;
 mod scene;
 mod settled;
+mod sizes_changed;
 mod which_header;

@@ -65,6 +65,16 @@ pub enum FollowError {
     /// L1's time is not plausible.
     #[error(transparent)]
     Time(#[from] L1Ahead),
+    /// Another account settles batches now.
+    #[error(
+        "{0} is the sequencer now, and no longer this hospital: operations go to the node of the new one, which needs a copy of this node's folder"
+    )]
+    Replaced(Address),
+    /// The rollup takes batches of other sizes, or with other verifiers, than when the node started.
+    #[error(
+        "the rollup's sizes or verifiers changed: start the node again, with a version of the program that knows them"
+    )]
+    SizesChanged,
     /// The node is stopping.
     #[error("the node is stopping")]
     Stopping,
@@ -95,11 +105,13 @@ struct Followed {
     settled: (u64, StateRoot),
     /// How often in a row the block at that position was absent.
     doubts: u32,
+    /// Who settles batches there, and how often the sizes changed; `None` if that was not read yet.
+    office: Option<(Address, u64)>,
 }
 
 impl Followed {
     const fn at(position: Position, head: &Head) -> Self {
-        Self { position, settled: (head.batch_count, head.state_root), doubts: 0 }
+        Self { position, settled: (head.batch_count, head.state_root), doubts: 0, office: None }
     }
 }
 
@@ -120,6 +132,8 @@ pub(crate) struct Follower {
     /// What the rollup was made from.
     pub(crate) deployment: DeploymentRecord,
     hospital: Address,
+    /// How often the sizes had changed when the node started.
+    sizes_revision: u64,
     /// The last block that was processed. The task that follows L1 holds this lock.
     followed: Mutex<Followed>,
 }
@@ -180,12 +194,12 @@ impl Follower {
     pub(crate) fn new(
         rollup: Rollup<DynProvider>,
         deployment: DeploymentRecord,
-        hospital: Address,
+        (hospital, sizes_revision): (Address, u64),
         position: Position,
         head: &Head,
     ) -> Self {
         let followed = Mutex::new(Followed::at(position, head));
-        Self { rollup, deployment, hospital, followed }
+        Self { rollup, deployment, hospital, sizes_revision, followed }
     }
 
     async fn chain(&self, position: Position, head: &Head) -> Result<Chain, FollowError> {
@@ -204,9 +218,20 @@ impl Follower {
     pub(crate) async fn sync(&self, engine: &Arc<Engine>) -> Result<(), FollowError> {
         let mut followed = self.followed.lock().await;
         self.catch_up(engine, &mut followed).await?;
+        let (sequencer, revision) = match followed.office {
+            Some(known) => known,
+            None => {
+                let known = (self.rollup.sequencer().await?, self.rollup.sizes_revision().await?);
+                *followed.office.insert(known)
+            }
+        };
         // Nobody waits for it. It holds copies, which share everything with the state.
         drop(snapshot(engine, &followed, false));
-        Ok(())
+        match () {
+            () if sequencer != self.hospital => Err(FollowError::Replaced(sequencer)),
+            () if revision != self.sizes_revision => Err(FollowError::SizesChanged),
+            () => Ok(()),
+        }
     }
 
     /// Writes a snapshot at an orderly stop, if there is a batch that no snapshot has. Nothing else may change the state any more.

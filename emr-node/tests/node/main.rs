@@ -26,6 +26,7 @@ mod settlement;
 mod snapshots;
 mod stage;
 mod start;
+mod succession;
 mod tasks;
 mod unmined;
 mod unread;

@@ -65,8 +65,8 @@ pub enum Propose {
     },
     /// Change how long later proposals wait
     Delay {
-        /// Days, at least 14
-        #[arg(value_parser = clap::value_parser!(u64).range(14..=3650))]
+        /// Days, from 14 to 90
+        #[arg(value_parser = clap::value_parser!(u64).range(14..=90))]
         days: u64,
     },
     /// Replace the sizes in which batches are proved, with their verifiers

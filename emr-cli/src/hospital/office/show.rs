@@ -85,7 +85,7 @@ impl Answer for Shown {
                 ProposalState::Waiting(from) if *from <= UnixTime::now() => "can be executed".to_owned(),
                 ProposalState::Waiting(from) => format!("waits until {}", written(*from)),
                 ProposalState::Done => "executed".to_owned(),
-                ProposalState::Cancelled => "cancelled".to_owned(),
+                ProposalState::Cancelled => "cancelled or lapsed".to_owned(),
             };
             let change = change.as_ref().map_or_else(
                 || "something that this program does not propose: look at it before you let it happen".to_owned(),

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+pragma solidity 0.8.37;
+
+import {IGovernance} from "../../src/governance/IGovernance.sol";
+import {IGoverned} from "../../src/governance/IGoverned.sol";
+import {IQueue} from "../../src/IQueue.sol";
+import {ISettlement} from "../../src/ISettlement.sol";
+import {Governing} from "./Governing.sol";
+import {between, vm} from "./Vm.sol";
+
+/// @title Other sizes, verifiers and circuit versions, through the timelock
+contract SizesTest is Governing {
+    uint256 private _patients;
+
+    function setUp() external {
+        _deploy(_threeSizes());
+    }
+
+    function test_sizes_are_replaced() external {
+        vm.assertEq(rollup.sizesRevision(), 0, "those of the deployment");
+        ISettlement.Size[] memory other = _sizes([uint48(5), 7], 2);
+        for (uint64 revision = 1; revision <= 3; ++revision) {
+            uint64 version = 1 + revision % 2;
+            _expect(DONE, _change(abi.encodeCall(IGovernance.changeSizes, (version, other))), "change");
+            vm.assertEq(rollup.sizesRevision(), revision, "revision");
+            vm.assertEq(rollup.circuitVersion(), version, "circuit version");
+            vm.assertEq(keccak256(abi.encode(rollup.sizes())), keccak256(abi.encode(other)), "the sizes");
+        }
+    }
+
+    /// @dev What the old verifier accepts, also a batch that was proved before, is not accepted any more.
+    function test_the_old_verifier_no_longer_counts() external {
+        Draft memory draft = _draft(1);
+        draft.d2 = _operations(3, 1);
+        address old = sizes[0].verifier;
+        bytes memory call = abi.encodeCall(IGovernance.changeSizes, (CIRCUIT_VERSION, _sizes([uint48(8), 24], 3)));
+        _expect(DONE, _schedule(REGISTRAR, call, 1), "propose");
+        vm.warp(START + DELAY);
+        draft.time = uint40(block.timestamp);
+        _announce(draft, 1);
+        uint256 here = vm.snapshotState();
+        _expect(DONE, _send(SEQUENCER, 0, _settleCall(draft)), "before");
+        vm.revertToStateAndDelete(here);
+        _expect(DONE, _execute(call, 1), "change");
+        (bool done,) = old.staticcall(abi.encodePacked(_publicInputs(draft, 1), draft.proof));
+        vm.assertTrue(done, "the old verifier accepts it");
+        _expect(ISettlement.ProofRejected.selector, _send(SEQUENCER, 0, _settleCall(draft)), "the old verifier");
+        _adopt();
+        _announce(draft, 1);
+        _expect(DONE, _send(SEQUENCER, 0, _settleCall(draft)), "the new verifier");
+    }
+
+    /// @dev The verifiers stay, and the circuit version is another one: `z` binds it.
+    function test_the_circuit_version_is_bound(uint64 version) external {
+        if (version == CIRCUIT_VERSION) return;
+        _expect(DONE, _change(abi.encodeCall(IGovernance.changeSizes, (version, sizes))), "change");
+        Draft memory draft = _draft(1);
+        draft.d2 = _operations(3, 1);
+        _announce(draft, 1);
+        _expect(ISettlement.ProofRejected.selector, _send(SEQUENCER, 0, _settleCall(draft)), "the version before");
+        circuitVersion = version;
+        _announce(draft, 1);
+        _expect(DONE, _send(SEQUENCER, 0, _settleCall(draft)), "the new version");
+    }
+
+    /// @dev The capacities are bound by `z`, and hold.
+    function test_the_new_capacities_hold() external {
+        for (uint256 i = 0; i < 20; ++i) _newPatient();
+        ISettlement.Size[] memory other = new ISettlement.Size[](2);
+        (other[0], other[1]) = (sizes[0], sizes[1]);
+        (other[0].maxL1, other[0].maxL2) = (6, 25);
+        _expect(DONE, _change(abi.encodeCall(IGovernance.changeSizes, (CIRCUIT_VERSION, other))), "change");
+        _expect(ISettlement.UnknownSize.selector, _settle(SEQUENCER, 0, 6, 2), "the third of two");
+        _expect(ISettlement.ProofRejected.selector, _settle(SEQUENCER, 0, 6, 0), "a proof of the size before");
+        _adopt();
+        _expect(ISettlement.TooManyEntries.selector, _settle(SEQUENCER, 0, 7, 0), "seven of six");
+        _expect(IQueue.OverdueEntriesOmitted.selector, _settle(SEQUENCER, 0, 5, 0), "five of six");
+        _expect(DONE, _settle(SEQUENCER, 0, 6, 0), "six of six");
+        Draft memory draft = _draft(1);
+        draft.size = 1;
+        draft.d2 = _operations(4, 1);
+        _expect(ISettlement.TooManyOperations.selector, _send(SEQUENCER, 0, _settleCall(draft)), "four of three");
+        (, uint256 overdue) = rollup.overdueEntries();
+        vm.assertEq(overdue, 6, "as many as the largest size holds");
+    }
+
+    /// @dev What a batch must take follows the largest size, whatever it was before. Settlement goes on.
+    function test_due_entries_follow_the_sizes(uint48 most, uint256 count) external {
+        most = uint48(between(most, 1, 60));
+        count = between(count, 1, 30);
+        for (uint256 i = 0; i < count; ++i) _newPatient();
+        _expect(DONE, _settle(SEQUENCER, 0, count, 2), "their registrations");
+        for (uint160 i = 0; i < count; ++i) _revokeAll(address(0x9a7160000 + i));
+        bytes memory call = abi.encodeCall(IGovernance.changeSizes, (CIRCUIT_VERSION, _sizes([most, 1], 1)));
+        _expect(DONE, _change(call), "change");
+        _adopt();
+        (uint256 overdue,) = rollup.overdueEntries();
+        vm.assertEq(overdue, most < count ? most : count, "overdue");
+        // Batch after batch, by anyone.
+        while (overdue != 0) {
+            _expect(IQueue.OverdueEntriesOmitted.selector, _settle(SEQUENCER, overdue - 1, 0, 0), "one less");
+            _expect(DONE, _settle(STRANGER, overdue, 0, 0), "all");
+            (overdue,) = rollup.overdueEntries();
+        }
+        (uint256 urgents,) = _waiting();
+        vm.assertEq(urgents, 0, "everything is settled");
+    }
+
+    function test_sizes_that_are_refused() external {
+        _refused(new ISettlement.Size[](0), "none");
+        _refused(_sizes([uint48(8), 24], 9), "nine");
+        ISettlement.Size[] memory other = _sizes([uint48(8), 24], 8);
+        other[7].verifier = address(0xc0de);
+        _refused(other, "a verifier without code");
+        other = _sizes([uint48(8), 24], 2);
+        other[1].maxL1 = 0;
+        _refused(other, "a size without queue entries");
+        _refused(_sizes([uint48(8), 0], 2), "no operations in any size");
+        _expect(DONE, _change(abi.encodeCall(IGovernance.changeSizes, (2, _sizes([uint48(8), 24], 8)))), "eight");
+    }
+
+    function test_another_registration_fee() external {
+        _expect(DONE, _change(abi.encodeCall(IGovernance.changeRegistrationFee, (7))), "change");
+        vm.assertEq(rollup.registrationFee(), 7, "the new fee");
+        bytes memory collect = abi.encodeCall(ISettlement.collectFees, (payable(address(0xfee))));
+        _expect(DONE, _send(SEQUENCER, 0, collect), "the old fees");
+        _expect(DONE, _change(abi.encodeCall(IGovernance.changeRegistrationFee, (FEE))), "change");
+        _newPatient();
+        vm.assertEq(address(rollup).balance, FEE, "paid");
+    }
+
+    function _refused(ISettlement.Size[] memory other, string memory what) private {
+        bytes32 before = keccak256(abi.encode(rollup.sizes()));
+        bytes4 got = _change(abi.encodeCall(IGovernance.changeSizes, (2, other)));
+        _expect(IGoverned.InvalidParameter.selector, got, what);
+        vm.assertEq(keccak256(abi.encode(rollup.sizes())), before, "the sizes are the same");
+        vm.assertEq(rollup.circuitVersion(), CIRCUIT_VERSION, "the version is the same");
+        vm.assertEq(rollup.sizesRevision(), 0, "the revision is the same");
+    }
+
+    /// @dev Sizes with new verifiers.
+    function _sizes(uint48[2] memory slots, uint256 count) private returns (ISettlement.Size[] memory other) {
+        other = new ISettlement.Size[](count);
+        bytes memory code = vm.getCode("test/artifacts/ExpectingVerifier.json");
+        for (uint256 i = 0; i < count; ++i) other[i] = ISettlement.Size(_create(code), slots[0], slots[1]);
+    }
+
+    /// @dev From now on the batches here are made for the rollup's sizes.
+    function _adopt() private {
+        ISettlement.Size[] memory other = rollup.sizes();
+        delete sizes;
+        for (uint256 i = 0; i < other.length; ++i) sizes.push(other[i]);
+    }
+
+    function _newPatient() private {
+        _patient(uint160(_patients++));
+    }
+}

@@ -319,7 +319,7 @@ impl Answer for Synced {
 /// Computes both trees from the batches' data on L1.
 async fn sync(client: &Client, json: bool) -> Result<(), Failure> {
     let progress = Progress::start("reading batches from L1");
-    let settled = client.settled_state().await.or_exit(Exit::Unverified)?;
+    let settled = client.settled_state().await.map_err(emr_client::ClientError::from)?;
     let mut batches = client.rollup().batches(client.rollup().deployed_at()).await.or_exit(Exit::Unavailable)?;
     batches.truncate(usize::try_from(settled.batches()).unwrap_or(usize::MAX));
     let mut trees = StateTrees::genesis(CircuitVersion::V1);

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use alloy::primitives::{Address, B256, U256};
-use emr_chain::Claim;
+use emr_chain::{Claim, SettlementLayer};
 use emr_client::ClientError;
 use emr_core::Role;
 use serde::Serialize;
@@ -59,6 +59,11 @@ pub(crate) async fn claim(options: &Options, role: Role, arguments: ClaimArgumen
     let client = on_l1::open(options, role).await?;
     client.require_ether().await?;
     let to = arguments.to.unwrap_or_else(|| client.ethereum_address());
+    let waits = client.rollup().head().await.map_err(ClientError::from)?.queues.urgent.head <= arguments.index;
+    if waits {
+        let message = format!("entry {} of the urgent queue is not settled yet: claim after that", arguments.index);
+        return Err(Failure::new(Exit::Refused, message));
+    }
     let progress = Progress::start("waiting for the transaction");
     let claimed = client.rollup().claim_forfeit(arguments.index, to).await.map_err(ClientError::from)?;
     drop(progress);

@@ -204,6 +204,13 @@ pub(crate) async fn open(options: &Options, role: Role) -> Result<L1Client, Fail
 pub(crate) async fn connect(options: &Options, profile: Profile, identity: Identity) -> Result<L1Client, Failure> {
     let rpc: Vec<_> = options.rpc.iter().map(url::Url::to_string).collect();
     let known = profile.settings().ok().map(|known| known.instance());
+    #[cfg(feature = "hospital")]
+    let known = match known {
+        // A hospital that has deployed, or adopted a deployment, and has not served yet.
+        None => crate::hospital::deployment::DeploymentFile::read(profile.folder())?
+            .map(|file| RollupInstance { chain_id: file.chain_id, contract: file.contract }),
+        known => known,
+    };
     let named = match (
         options.chain_id.or(known.map(|known| known.chain_id)),
         options.contract.or(known.map(|known| known.contract)),

@@ -66,14 +66,15 @@ impl L1Client {
         }
         let known = profile.settings().map(|known| (known.instance(), known.deployed_at));
         let (instance, deployed_at) = match named {
-            Some(named) => (named, known.map_or(0, |(_, deployed_at)| deployed_at)),
-            None => known?,
+            Some(named) => (named, known.ok().map(|(_, deployed_at)| deployed_at)),
+            None => known.map(|(instance, deployed_at)| (instance, Some(deployed_at)))?,
         };
         let nodes = EthereumNodes::of(endpoints, agree)?;
         let keys: Arc<dyn Keys> = Arc::new(keys);
         let provider = nodes.connect(Some(EthereumWallet::from(EthereumKey(Arc::clone(&keys)))));
         nodes.expect_chain_id(&provider, instance.chain_id).await?;
-        let rollup = Rollup::attach(provider, instance.contract, deployed_at).await?;
+        let rollup = Rollup::attach(provider, instance.contract, deployed_at.unwrap_or_default()).await?;
+        let rollup = if deployed_at.is_some() { rollup } else { rollup.with_events_since_deployment().await? };
         let account = rollup.account_of(keys.ethereum_address()).await?;
         Ok(Self { profile: Arc::new(profile), keys, rollup, account })
     }

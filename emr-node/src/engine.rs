@@ -55,12 +55,22 @@ pub(crate) struct Engine {
     /// What is free on the disks.
     pub(crate) space: Space,
     /// Why only Revokes are accepted: L1 shows something that this node cannot follow.
-    halted: RwLock<Option<String>>,
+    halted: RwLock<Option<Halted>>,
     /// A writer panicked: the state may differ from the file.
     panicked: AtomicBool,
     pub(crate) tasks: Arc<Tasks>,
     /// Notified whenever there may be something to do.
     pub(crate) wake: Notify,
+}
+
+/// Why operations are not taken.
+#[derive(Clone, Debug)]
+struct Halted {
+    reason: String,
+    /// Another hospital is the sequencer. A receipt of this one would promise nothing.
+    replaced: bool,
+    /// Nothing can be settled here at present, whatever is tried.
+    rests: bool,
 }
 
 /// When dropped, it records that a writer panicked, even if no caller waits for that writer any more.
@@ -200,7 +210,21 @@ impl Engine {
         if self.has_panicked() {
             return Some(PANICKED.to_owned());
         }
-        self.halt_reason().map(|reason| format!("it takes only Revokes: {reason}"))
+        match self.replaced() {
+            Some(reason) => Some(format!("it takes nothing: {reason}")),
+            None => self.halt_reason().map(|reason| format!("it takes only Revokes: {reason}")),
+        }
+    }
+
+    /// Who took this hospital's office over. Then the node takes nothing, not even a Revoke: nobody would settle it.
+    pub(crate) fn replaced(&self) -> Option<String> {
+        let halted = self.halted.read().unwrap_or_else(PoisonError::into_inner);
+        halted.as_ref().filter(|halted| halted.replaced).map(|halted| halted.reason.clone())
+    }
+
+    /// Whether nothing can be settled at present, so that sealing and sending are useless.
+    pub(crate) fn settlement_rests(&self) -> bool {
+        self.halted.read().unwrap_or_else(PoisonError::into_inner).as_ref().is_some_and(|halted| halted.rests)
     }
 
     /// Why the node accepts only Revokes. `None` if L1 can be followed and all vital tasks run.
@@ -208,7 +232,8 @@ impl Engine {
         if let Some(ended) = self.tasks.vital_ended() {
             return Some(ended.to_string());
         }
-        self.halted.read().unwrap_or_else(PoisonError::into_inner).clone()
+        let halted = self.halted.read().unwrap_or_else(PoisonError::into_inner);
+        halted.as_ref().map(|halted| halted.reason.clone())
     }
 
     /// Accepts only Revokes while L1 shows something that this node cannot follow. If L1 is only out of reach, nothing changes.
@@ -217,7 +242,10 @@ impl Engine {
             error,
             FollowError::Rollup(_) | FollowError::Block(_) | FollowError::Incomplete { .. } | FollowError::Stopping
         ) {
-            *self.halted.write().unwrap_or_else(PoisonError::into_inner) = Some(error.to_string());
+            let replaced = matches!(error, FollowError::Replaced(_));
+            let rests = replaced || matches!(error, FollowError::SizesChanged | FollowError::SettlementHalted(_));
+            let halted = Halted { reason: error.to_string(), replaced, rests };
+            *self.halted.write().unwrap_or_else(PoisonError::into_inner) = Some(halted);
         }
     }
 

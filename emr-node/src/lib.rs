@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod adopt;
 mod derivation;
 mod engine;
 mod http;
@@ -14,6 +15,7 @@ mod state;
 mod storage;
 mod tasks;
 
+pub use adopt::{AdoptError, adopt};
 pub use derivation::DerivationError;
 pub use http::limits::Limits;
 pub use l1::clock::L1Ahead;

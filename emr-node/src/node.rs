@@ -105,6 +105,12 @@ pub enum StartError {
         /// The numbers of L1 and L2 slots of its first unknown size. `None` if the version itself is unknown.
         size: Option<(u64, u64)>,
     },
+    /// Registrars changed the verifiers since the deployment.
+    #[error(
+        "registrars changed the sizes or verifiers of the contract since its deployment, and this program has no keys for the new ones: use the \
+         version of the program that belongs to them"
+    )]
+    OtherVerifiers,
     /// The contract's sequencer has another key.
     #[error(
         "the contract's sequencer is {sequencer}, this hospital is {hospital}: use the sequencer's key, or take the office (`emr-hospital office take`)"
@@ -171,8 +177,11 @@ impl Node {
         endpoint.expect_chain_id(&provider, config.chain_id).await?;
         let contract = config.deployment.contract().ok_or(StartError::NoContract)?;
         let rollup = Rollup::attach(provider, contract, config.deployed_at).await?;
-        let sizes = check_parameters(&rollup.parameters().await?, hospital.address())?;
+        // First: if the sizes change while the node starts, it notices that later.
         let sizes_revision = rollup.sizes_revision().await?;
+        let parameters = rollup.parameters().await?;
+        let sizes = check_parameters(&parameters, hospital.address())?;
+        check_verifiers(&parameters, &config.deployment)?;
         let deployment = follow::block(rollup.provider(), config.deployed_at).await?;
         let (block_hash, _) = deployment.ok_or(FollowError::Block(config.deployed_at))?;
         let anchor = Anchor {
@@ -263,7 +272,7 @@ async fn derive_first(mempool: Mempool, reader: &Reader<'_>) -> Result<Derived, 
 }
 
 /// The file of the transaction that the hospital's account sends, in the node's folder.
-const TRANSACTION: &str = "transaction.json";
+pub(crate) const TRANSACTION: &str = "transaction.json";
 
 fn submitter_config(config: &NodeConfig) -> Result<SubmitterConfig, StartError> {
     Ok(SubmitterConfig {
@@ -296,6 +305,13 @@ fn check_parameters(parameters: &Parameters, hospital: Address) -> Result<Arc<Ci
         return Err(StartError::NotSequencer { sequencer, hospital });
     }
     Ok(Arc::new(sizes))
+}
+
+/// Whether the verifiers are those of the deployment, whose keys this node proves with. Registrars can add sizes behind them, which this node then
+/// refuses too: it has no keys for them.
+fn check_verifiers(parameters: &Parameters, record: &DeploymentRecord) -> Result<(), StartError> {
+    let now: Vec<_> = parameters.sizes.iter().map(|size| size.verifier).collect();
+    if now == record.verifiers() { Ok(()) } else { Err(StartError::OtherVerifiers) }
 }
 
 async fn serve(

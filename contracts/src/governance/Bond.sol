@@ -67,8 +67,9 @@ abstract contract Bond is Succession {
         uint256 purse = _purseOfTerm[term];
         while (_emptiedInto[purse] != 0) purse = _emptiedInto[purse];
         uint256 bond = _amountIn[purse];
-        if (bond == 0) revert NoBond(sequencer);
         uint256 amount = bond < _forfeit ? bond : _forfeit;
+        // What is owed stays owed until there is something to pay.
+        if (amount == 0) revert NoBond(sequencer);
         _paid[index] = true;
         emit Forfeited(sequencer, index, to, amount);
         _pay(purse, to, amount);

@@ -22,6 +22,7 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
     IEmrRollup internal immutable ROLLUP;
     uint16 internal _threshold;
     mapping(bytes32 proposal => address) private _proposers;
+    mapping(bytes32 proposal => uint256) private _proposedAt;
     mapping(address registrar => uint256) private _dismissedAt;
 
     modifier onlyRollup() {
@@ -80,7 +81,7 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
         uint256 delay
     ) public override {
         super.schedule(target, value, data, predecessor, salt, delay);
-        _proposers[hashOperation(target, value, data, predecessor, salt)] = msg.sender;
+        _noteProposal(hashOperation(target, value, data, predecessor, salt), delay);
     }
 
     /// @notice Schedules several calls of this contract, which happen together. Registrars only.
@@ -93,7 +94,7 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
         uint256 delay
     ) public override {
         super.scheduleBatch(targets, values, payloads, predecessor, salt, delay);
-        _proposers[hashOperationBatch(targets, values, payloads, predecessor, salt)] = msg.sender;
+        _noteProposal(hashOperationBatch(targets, values, payloads, predecessor, salt), delay);
     }
 
     /// @notice Changes the delay of later proposals: 14 to 90 days. Through the timelock.
@@ -105,13 +106,13 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
     }
 
     /// @notice How far an operation is. One that was not executed within 30 days has lapsed: it is as if nobody had proposed it. So is what a
-    /// registrar proposed who was dismissed before it was executed: otherwise they would propose their own return.
+    /// registrar proposed before they were dismissed: otherwise they would propose their own return.
     function getOperationState(bytes32 id) public view override returns (OperationState state) {
         state = super.getOperationState(id);
         if (state != OperationState.Waiting && state != OperationState.Ready) return state;
-        address proposer = _proposers[id];
+        uint256 dismissedAt = _dismissedAt[_proposers[id]];
         // In the second of the dismissal, the operation that dismisses its own proposer is still carried out.
-        bool dismissed = !hasRole(PROPOSER_ROLE, proposer) && _dismissedAt[proposer] < block.timestamp;
+        bool dismissed = dismissedAt >= _proposedAt[id] && dismissedAt < block.timestamp;
         bool late = state == OperationState.Ready && block.timestamp > getTimestamp(id) + EXECUTION_TIME;
         if (dismissed || late) state = OperationState.Unset;
     }
@@ -178,6 +179,13 @@ abstract contract Offices is IGovernance, TimelockController, AccessControlEnume
 
     function _requireOffice(bytes32 role) private pure {
         if (role != PROPOSER_ROLE && role != GUARDIAN_ROLE) revert FixedRole(role);
+    }
+
+    /// @dev A delay without a bound would outlast the registrar's office.
+    function _noteProposal(bytes32 id, uint256 delay) private {
+        if (delay > LONGEST_DELAY) revert DelayOutOfRange(delay, SHORTEST_DELAY, LONGEST_DELAY);
+        _proposers[id] = msg.sender;
+        _proposedAt[id] = block.timestamp;
     }
 
     function _setThreshold(uint16 threshold) private {

@@ -286,6 +286,9 @@ contract OfficesTest is Governing {
     }
 
     function test_the_delay_is_14_days_or_more() external {
+        bytes memory any = abi.encodeCall(IGovernance.changeRegistrationFee, (7));
+        bytes4 tooLong = IGovernance.DelayOutOfRange.selector;
+        _expect(tooLong, _scheduleFor(REGISTRAR, address(governance), any, 1, 90 days + 1), "a delay of more than 90 days");
         bytes memory shorter = abi.encodeCall(governance.updateDelay, (DELAY - 1));
         _expect(IGovernance.DelayOutOfRange.selector, _change(shorter), "a second less");
         bytes memory longer = abi.encodeCall(governance.updateDelay, (90 days + 1));

@@ -263,7 +263,7 @@ async fn create<P: Provider>(provider: P, deployment: &Deployment) -> Result<Dep
 
 /// The block in which a contract was created: after the first of these blocks, and at the latest in the last one. If the node has forgotten
 /// the states in between, it is an earlier block, from which reading events takes longer.
-async fn created_at<P: Provider>(provider: &P, contract: Address, blocks: Range<u64>) -> u64 {
+pub(crate) async fn created_at<P: Provider>(provider: &P, contract: Address, blocks: Range<u64>) -> u64 {
     let Range { start: mut absent, end: mut present } = blocks;
     while present.saturating_sub(absent) > 1 {
         let at = absent.midpoint(present);

@@ -50,7 +50,7 @@ impl<P: Provider> Rollup<P> {
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses, and another [`RollupError`] if the node does not have the events.
     pub async fn claim_forfeit(&self, index: u64, to: Address) -> Result<Option<Claim>, RollupError> {
-        let governance = self.governance().await?;
+        let governance = self.governance();
         let filter = self.events(SettledLate::SIGNATURE_HASH).address(*governance.address());
         let mut late = None;
         for log in self.logs(filter, self.deployed_at()).await? {
@@ -64,14 +64,12 @@ impl<P: Provider> Rollup<P> {
         let entry = entry.first().ok_or(RollupError::QueueEntryMissing { queue: QueueName::Urgent, index })?;
         let overdue = self.overdue_from(QueueName::Urgent, index, &entry.words).await?;
         let overdue = overdue.ok_or(RollupError::QueueEntryMissing { queue: QueueName::Urgent, index })?;
-        // Usually the last term, or the one before.
-        let mut term = governance.terms().call().await?;
-        loop {
-            let Some(before) = term.checked_sub(U256::ONE) else { return Ok(None) };
-            term = before;
-            if time(governance.termAt(term).call().await?.from.to())? <= overdue {
-                break;
-            }
+        // The last term that began before it was overdue. Terms are in order.
+        let (mut term, mut after) = (U256::ZERO, governance.terms().call().await?);
+        while after - term > U256::ONE {
+            let middle = term + (after - term) / U256::from(2);
+            let began = time(governance.termAt(middle).call().await?.from.to())? <= overdue;
+            *if began { &mut term } else { &mut after } = middle;
         }
         let words = entry.words.map(U256::from_be_bytes);
         let call = claimForfeitCall { late, index: U56::from(index).to(), words, term, to };

@@ -27,16 +27,15 @@ use crate::{
 };
 
 impl<P: Provider> Rollup<P> {
-    /// The contract that says who holds the offices. The rollup made it.
-    ///
-    /// # Errors
-    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
-    pub async fn governance(&self) -> Result<GovernanceInstance<&P>, RollupError> {
-        Ok(GovernanceInstance::new(self.governance_address().await?, self.provider()))
+    /// The contract that says who holds the offices.
+    pub fn governance(&self) -> GovernanceInstance<&P> {
+        GovernanceInstance::new(self.governance_address(), self.provider())
     }
 
-    async fn governance_address(&self) -> Result<Address, RollupError> {
-        Ok(self.contract().governance().call().await?)
+    /// It is the first contract that the rollup created, so its address follows from the rollup's (EIP-161: a contract's nonces begin with 1). An
+    /// Ethereum node that lies cannot name another one, which would take bonds.
+    pub fn governance_address(&self) -> Address {
+        self.instance().contract.create(1)
     }
 
     /// Sends a call to the contract of the offices.
@@ -45,7 +44,7 @@ impl<P: Provider> Rollup<P> {
     }
 
     async fn act_with<C: SolCall>(&self, call: C, value: U256) -> Result<TransactionReceipt, RollupError> {
-        let to = self.governance_address().await?;
+        let to = self.governance_address();
         self.send(CallBuilder::new_sol(self.provider(), &to, &call).value(value)).await
     }
 }

@@ -92,7 +92,7 @@ impl<P: Provider> Rollup<P> {
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn offices(&self) -> Result<Offices, RollupError> {
-        let governance = self.governance().await?;
+        let governance = self.governance();
         let sequencer = self.sequencer().await?;
         let election = governance.election().call().await?;
         let elected = index(election.candidate)?;
@@ -121,10 +121,10 @@ impl<P: Provider> Rollup<P> {
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn votes_for(&self, candidate: AccountIndex) -> Result<u64, RollupError> {
-        Ok(self.governance().await?.votes(number(candidate)).call().await?.votes_.saturating_to())
+        Ok(self.governance().votes(number(candidate)).call().await?.votes_.saturating_to())
     }
 }
 
 pub(super) fn time(seconds: u64) -> Result<UnixTime, RollupError> {
-    UnixTime::new(seconds).map_err(|error| RollupError::Malformed(error.to_string()))
+    UnixTime::new(seconds.min(UnixTime::MAX)).map_err(|error| RollupError::Malformed(error.to_string()))
 }

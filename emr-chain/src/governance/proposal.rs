@@ -1,5 +1,7 @@
 //! Proposals: changes that wait in OpenZeppelin's timelock.
 
+use std::collections::BTreeMap;
+
 use alloy::{
     primitives::{Address, B256, U256, keccak256},
     providers::Provider,
@@ -60,7 +62,7 @@ impl<P: Provider> Rollup<P> {
     /// # Errors
     /// Returns [`RollupError::Reverted`] if the contract refuses.
     pub async fn propose(&self, change: &Change, salt: B256) -> Result<(B256, L1Receipt), RollupError> {
-        let governance = self.governance().await?;
+        let governance = self.governance();
         let too_large = || RollupError::Malformed("a number is larger than the contract can hold".to_owned());
         let data = change.calldata().ok_or_else(too_large)?;
         let delay = governance.getMinDelay().call().await?;
@@ -76,41 +78,51 @@ impl<P: Provider> Rollup<P> {
     /// # Errors
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn proposals(&self) -> Result<Vec<Proposal>, RollupError> {
-        let governance = self.governance().await?;
-        let events = |signature| self.events(signature).address(*governance.address());
-        let mut proposals: Vec<Proposal> = Vec::new();
-        let mut calls = Vec::new();
-        for log in self.logs(events(CallScheduled::SIGNATURE_HASH), self.deployed_at()).await? {
+        self.proposals_in(self.deployed_at(), None).await
+    }
+
+    /// The proposal with this identifier; `None` if there is none.
+    ///
+    /// # Errors
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
+    pub async fn proposal(&self, id: B256) -> Result<Option<Proposal>, RollupError> {
+        Ok(self.proposals_in(self.deployed_at(), Some(id)).await?.pop())
+    }
+
+    async fn proposals_in(&self, from_block: u64, only: Option<B256>) -> Result<Vec<Proposal>, RollupError> {
+        let governance = self.governance();
+        let events = |signature| {
+            let filter = self.events(signature).address(*governance.address());
+            only.map_or(filter.clone(), |id| filter.topic1(id))
+        };
+        let mut calls: BTreeMap<B256, Vec<CallScheduled>> = BTreeMap::new();
+        let mut order = Vec::new();
+        for log in self.logs(events(CallScheduled::SIGNATURE_HASH), from_block).await? {
             let call: CallScheduled = decode(&log)?;
-            let single = call.index.is_zero() && call.target == *governance.address() && call.value.is_zero();
-            let change = if single { Change::of_calldata(&call.data) } else { None };
-            match proposals.iter_mut().find(|known| known.id == call.id) {
-                Some(known) if !call.index.is_zero() => known.change = None,
-                Some(_) => {}
-                None => {
-                    let state = match governance.getOperationState(call.id).call().await? {
-                        UNSET => ProposalState::Cancelled,
-                        DONE => ProposalState::Done,
-                        _ => ProposalState::Waiting(time(
-                            governance.getTimestamp(call.id).call().await?.saturating_to(),
-                        )?),
-                    };
-                    proposals.push(Proposal { id: call.id, change, salt: B256::ZERO, state });
-                    calls.push(call);
-                }
+            let of_it = calls.entry(call.id).or_default();
+            if of_it.is_empty() {
+                order.push(call.id);
             }
+            of_it.push(call);
         }
-        for log in self.logs(events(CallSalt::SIGNATURE_HASH), self.deployed_at()).await? {
+        let mut salts = BTreeMap::new();
+        for log in self.logs(events(CallSalt::SIGNATURE_HASH), from_block).await? {
             let salt: CallSalt = decode(&log)?;
-            if let Some(known) = proposals.iter_mut().find(|known| known.id == salt.id) {
-                known.salt = salt.salt;
-            }
+            salts.insert(salt.id, salt.salt);
         }
-        // A batch of one call, or a call with a predecessor, has another identifier, and is not what `execute` repeats.
-        for (proposal, call) in proposals.iter_mut().zip(&calls) {
-            if operation_id(call.target, &call.data, proposal.salt) != proposal.id {
-                proposal.change = None;
-            }
+        let mut proposals = Vec::new();
+        for id in order {
+            let salt = salts.get(&id).copied().unwrap_or_default();
+            // A batch of calls, or a call with a predecessor, has another identifier, and is not what `execute` repeats.
+            let call = calls[&id].first().filter(|call| operation_id(call.target, &call.data, salt) == id);
+            let own = call.filter(|call| call.target == *governance.address() && call.value.is_zero());
+            let change = own.and_then(|call| Change::of_calldata(&call.data));
+            let state = match governance.getOperationState(id).call().await? {
+                UNSET => ProposalState::Cancelled,
+                DONE => ProposalState::Done,
+                _ => ProposalState::Waiting(time(governance.getTimestamp(id).call().await?.saturating_to())?),
+            };
+            proposals.push(Proposal { id, change, salt, state });
         }
         Ok(proposals)
     }
@@ -122,7 +134,7 @@ impl<P: Provider> Rollup<P> {
     pub async fn execute(&self, change: &Change, salt: B256) -> Result<L1Receipt, RollupError> {
         let too_large = || RollupError::Malformed("a number is larger than the contract can hold".to_owned());
         let payload = change.calldata().ok_or_else(too_large)?;
-        let target = self.governance_address().await?;
+        let target = self.governance_address();
         let (value, predecessor) = (U256::ZERO, B256::ZERO);
         self.act(executeCall { target, value, payload, predecessor, salt }).await
     }

@@ -91,10 +91,10 @@ pub enum GovernanceRefusal {
     #[error("the bond stays until 30 days after the last term as sequencer")]
     BondLocked,
     /// There is no bond.
-    #[error("{0} has no bond")]
+    #[error("nothing is left of the bond of {0}, or nothing is paid for late entries")]
     NoBond(Address),
     /// The entry takes nothing from the bond.
-    #[error("entry {0} was not settled late, is not this account's, or was paid already")]
+    #[error("entry {0} was not settled late, is older than 150 days, is not this account's, or was paid already")]
     NoForfeit(u64),
     /// Only the rollup calls this.
     #[error("only the rollup itself does this")]

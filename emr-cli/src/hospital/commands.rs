@@ -9,7 +9,7 @@ use emr_core::Role;
 use super::{
     Deploy, Memory, Serving,
     admission::{self, Verdict},
-    fees, inviter, office, prover, proving, setup,
+    adopt, fees, inviter, office, prover, proving, setup,
 };
 use crate::{
     account,
@@ -103,6 +103,11 @@ enum Command {
     Claim(money::ClaimArguments),
     /// Take back what you sent to the urgent queue above its fee
     WithdrawCredit(money::CreditArguments),
+    /// Go on with the operation log of the hospital that was the sequencer before; its node must not run
+    Adopt {
+        /// The data folder of that hospital, or a copy of it
+        folder: PathBuf,
+    },
     /// Show and change who holds the rollup's offices: sequencer, registrars, guardians
     #[command(subcommand)]
     Office(office::Office),
@@ -184,6 +189,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         Command::Claim(arguments) => money::claim(&options, HOSPITAL, arguments).await,
         Command::WithdrawCredit(arguments) => money::withdraw_credit(&options, HOSPITAL, arguments).await,
+        Command::Adopt { folder } => adopt::run(&options, &folder).await,
         Command::Office(command) => office::run(&options, command).await,
         Command::Registrar { verdict, card } => admission::registrar(&options, verdict, &card).await,
     }

@@ -108,7 +108,7 @@ impl Target {
 }
 
 impl DeploymentFile {
-    const NAME: &'static str = "deployment.json";
+    pub(super) const NAME: &'static str = "deployment.json";
 
     /// Reads the file from a hospital's folder; `None` if there is no such file.
     ///

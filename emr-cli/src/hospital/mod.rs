@@ -1,6 +1,7 @@
 //! The programs of a hospital.
 
 pub mod admission;
+pub mod adopt;
 pub mod commands;
 pub mod deployment;
 mod deployment_check;

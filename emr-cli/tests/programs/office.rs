@@ -55,6 +55,8 @@ fn registrars_and_guardians_do_their_work_without_a_node() -> TestResult {
     world.wait_until("settled after the halt", |status| status["batches"] == 2)?;
     as_("registrar", &["registrar", "reinstate", "hospital.json"])?.done()?;
     world.wait_until("reinstated", |status| status["batches"] == 3)?;
+    assert!(world.hospital(&["claim", "1"])?.failed(4)?.contains("was not settled late"));
+    assert!(world.hospital(&["claim", "2"])?.failed(4)?.contains("is not settled yet"));
 
     // Bond, vote, and an offer, which the node notices.
     world.hospital(&["office", "bond", "deposit", "0.05"])?.done()?;
@@ -73,6 +75,16 @@ fn registrars_and_guardians_do_their_work_without_a_node() -> TestResult {
     node.kill()?;
     let replaced = world.hospital(&["serve", "--rpc", &rpc, "--listen", &listen])?.failed(8)?;
     assert!(replaced.contains("emr-hospital office take"), "{replaced}");
+
+    // The registrar's identity becomes a hospital too, and goes on with the log of the first one: its own registration is the next batch.
+    let early = as_("two", &["adopt", "registrar"])?.failed(3)?;
+    assert!(early.contains("has no deployment.json"), "{early}");
+    let adopted = as_("registrar", &["adopt", "hospital"])?.done()?;
+    assert!(adopted.contains("goes on with the operation log of hospital"), "{adopted}");
+    assert!(as_("registrar", &["adopt", "hospital"])?.failed(4)?.contains("this hospital has a rollup already"));
+    let node = world.serving("registrar", &["serve", "--rpc", &rpc, "--listen", &listen, "--seal-after", "1"])?;
+    world.wait_until("settled by the next sequencer", |status| status["batches"] == 4)?;
+    node.kill()?;
 
     // A proposal: shown, too early, vetoed; another one is executed by anyone.
     let propose = |change: &[&str]| -> TestResult<Value> {

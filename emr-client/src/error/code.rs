@@ -220,6 +220,7 @@ impl ClientError {
             Self::ChangeWaits(_) => Code::ChangeWaits,
             Self::NoEther(_) => Code::NoEther,
             Self::SettleQueue(SettleQueueError::Sizes) => Code::OtherDeployment,
+            Self::SettleQueue(SettleQueueError::Halted(_)) => Code::ContractRefused,
             Self::SettleQueue(_) => Code::L1Unproved,
             Self::Invite(InviteError::NotRegistered) => Code::NotRegistered,
             Self::Invite(InviteError::Role) => Code::CannotInvite,

@@ -6,6 +6,7 @@
 use alloy::providers::DynProvider;
 use emr_api::settlement;
 use emr_chain::{Head, L1Receipt, QueueName, QueueProgress, Rollup, RollupError, SettlementLayer};
+use emr_core::UnixTime;
 use emr_rollup::{
     batch::{Batch, BatchData, D1Entry, D2Entry, Open, Proven, Sealed},
     l1_operation::L1Operation,
@@ -34,6 +35,9 @@ pub enum SettleQueueError {
         /// The position.
         index: u64,
     },
+    /// Guardians halted settlement.
+    #[error("guardians halted settlement until {0}: nobody can settle before")]
+    Halted(UnixTime),
     /// A batch could not be made.
     #[error("a batch of the overdue entries cannot be made: {0}")]
     Batch(String),
@@ -75,6 +79,10 @@ impl L1Client {
     async fn overdue(&self, rollup: &Rollup<DynProvider>) -> Result<Option<OverdueBatch>, ClientError> {
         let sizes = self.sizes().await?;
         let mut head = rollup.head().await?;
+        let now = rollup.block_time(head.block_number).await?;
+        if let Some(halt) = rollup.last_halt().await?.filter(|halt| halt.is_on(now)) {
+            return Err(SettleQueueError::Halted(halt.until).into());
+        }
         if !self.has_overdue(&head).await? {
             return Ok(None);
         }

@@ -187,7 +187,10 @@ impl Card {
     }
 
     /// Checks that the card belongs to this deployment.
-    pub(crate) fn check_instance(&self, instance: &RollupInstance) -> Result<(), CardError> {
+    ///
+    /// # Errors
+    /// [`CardError::OtherInstance`] if it belongs to another one.
+    pub fn check_instance(&self, instance: &RollupInstance) -> Result<(), CardError> {
         if (self.contract, self.chain_id) == (instance.contract, instance.chain_id) {
             return Ok(());
         }

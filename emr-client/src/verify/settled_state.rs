@@ -42,7 +42,7 @@ pub enum SettledStateError {
     /// Registrars changed with which verifiers proofs are checked.
     #[error(
         "the verifiers of {contract} changed, {revision} times in all: proofs are checked with other keys than those that you rely on; if your hospital or \
-         your registrar says that this is right, name the number with --sizes-revision {revision}"
+         your registrar says that this is right, name the number with --sizes-revision {revision} or EMR_SIZES_REVISION; `revoke --force` works without it"
     )]
     SizesChanged {
         /// The contract.

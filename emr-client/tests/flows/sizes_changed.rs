@@ -30,7 +30,7 @@ async fn changed_verifiers_stop_a_client_until_its_user_agrees() -> TestResult {
         matches!(refused, ClientError::SettledState(SettledStateError::SizesChanged { revision: 1, .. })),
         "{refused:?}"
     );
-    assert_eq!(refused.code(), Code::SizesChanged.name());
+    assert_eq!(refused.code(), Code::SizesChanged.as_str());
     assert!(refused.to_string().contains("--sizes-revision 1"), "{refused}");
     // Another number is not the one that the user agreed to.
     let patient = patient.with_sizes_revision(2);

@@ -10,8 +10,8 @@ use alloy::{
     primitives::{Address, B256},
     providers::{DynProvider, Provider},
 };
-use emr_chain::{DeploymentRecord, Head, PerQueue, QueueName, Rollup, RollupError, SettlementLayer};
-use emr_core::StateRoot;
+use emr_chain::{DeploymentRecord, Halt, Head, PerQueue, QueueName, Rollup, RollupError, SettlementLayer};
+use emr_core::{StateRoot, UnixTime};
 use emr_rollup::{batch::D1Entry, l1_operation::L1Operation};
 use tokio::{sync::Mutex, task::JoinHandle};
 
@@ -67,9 +67,12 @@ pub enum FollowError {
     Time(#[from] L1Ahead),
     /// Another account settles batches now.
     #[error(
-        "{0} is the sequencer now, and no longer this hospital: operations go to the node of the new one, which needs a copy of this node's folder"
+        "{0} is the sequencer now, and no longer this hospital: operations go to the node of the new one, which adopts a copy of this hospital's folder"
     )]
     Replaced(Address),
+    /// Guardians halted settlement.
+    #[error("guardians halted settlement until {0}: operations are settled after that")]
+    SettlementHalted(UnixTime),
     /// The rollup takes batches of other sizes, or with other verifiers, than when the node started.
     #[error(
         "the rollup's sizes or verifiers changed: start the node again, with a version of the program that knows them"
@@ -105,13 +108,21 @@ struct Followed {
     settled: (u64, StateRoot),
     /// How often in a row the block at that position was absent.
     doubts: u32,
-    /// Who settles batches there, and how often the sizes changed; `None` if that was not read yet.
-    office: Option<(Address, u64)>,
+    /// What the offices say there; `None` if that was not read yet.
+    offices: Option<OfficesSeen>,
+}
+
+/// What a node must know of the offices.
+#[derive(Clone, Copy, Debug)]
+struct OfficesSeen {
+    sequencer: Address,
+    sizes_revision: u64,
+    halt: Option<Halt>,
 }
 
 impl Followed {
     const fn at(position: Position, head: &Head) -> Self {
-        Self { position, settled: (head.batch_count, head.state_root), doubts: 0, office: None }
+        Self { position, settled: (head.batch_count, head.state_root), doubts: 0, offices: None }
     }
 }
 
@@ -218,19 +229,23 @@ impl Follower {
     pub(crate) async fn sync(&self, engine: &Arc<Engine>) -> Result<(), FollowError> {
         let mut followed = self.followed.lock().await;
         self.catch_up(engine, &mut followed).await?;
-        let (sequencer, revision) = match followed.office {
+        let OfficesSeen { sequencer, sizes_revision, halt } = match followed.offices {
             Some(known) => known,
-            None => {
-                let known = (self.rollup.sequencer().await?, self.rollup.sizes_revision().await?);
-                *followed.office.insert(known)
-            }
+            None => *followed.offices.insert(OfficesSeen {
+                sequencer: self.rollup.sequencer().await?,
+                sizes_revision: self.rollup.sizes_revision().await?,
+                halt: self.rollup.last_halt().await?,
+            }),
         };
         // Nobody waits for it. It holds copies, which share everything with the state.
         drop(snapshot(engine, &followed, false));
         match () {
             () if sequencer != self.hospital => Err(FollowError::Replaced(sequencer)),
-            () if revision != self.sizes_revision => Err(FollowError::SizesChanged),
-            () => Ok(()),
+            () if sizes_revision != self.sizes_revision => Err(FollowError::SizesChanged),
+            () => match halt.filter(|halt| halt.is_on(engine.clock.now())) {
+                Some(halt) => Err(FollowError::SettlementHalted(halt.until)),
+                None => Ok(()),
+            },
         }
     }
 

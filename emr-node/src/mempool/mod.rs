@@ -184,6 +184,20 @@ impl Mempool {
         Ok(Self { disk, database: RwLock::new(Some(database)), path, open: watch::Sender::new(()) })
     }
 
+    /// The name of the file in a node's folder.
+    pub(crate) const FILE: &str = FILE;
+
+    /// Makes the file in a folder belong to no hospital, until a node with a hospital's key opens it.
+    pub(crate) fn forget_hospital(disk: Disk, folder: &Path) -> Result<(), MempoolError> {
+        let database = open_file(&disk, &folder.join(FILE))?;
+        if stored(&database)?.is_none() {
+            return Err(damaged("it belongs to no rollup"));
+        }
+        let transaction = database.begin_write()?;
+        transaction.open_table(META)?.remove(HOSPITAL)?;
+        Ok(transaction.commit()?)
+    }
+
     fn with<T>(&self, begin: impl FnOnce(&Database) -> Result<T, TransactionError>) -> Result<T, MempoolError> {
         let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
         let closed = || MempoolError::Disk(format!("{} is closed after an error", self.path.display()));

@@ -144,6 +144,13 @@ impl Pipeline {
     pub(crate) async fn run(&self, mut proofs: Proofs) {
         let mut rejections = Rejections::default();
         loop {
+            if self.engine.settlement_rests() {
+                // The status says why, and the log said it once. A batch that waits is sent, or sealed again, when settlement goes on.
+                self.set_job(None);
+                self.act(Activity::Idle);
+                let _ = tokio::time::timeout(RETRY, self.engine.wake.notified()).await;
+                continue;
+            }
             let outstanding = self.engine.state().outstanding.clone();
             let Some(record) = outstanding else {
                 self.set_job(None);

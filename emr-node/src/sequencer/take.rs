@@ -109,6 +109,10 @@ impl Engine {
         submission: &Submission,
         earlier: Option<CheckedOperation>,
     ) -> Result<Admission, RequestError> {
+        if let Some(reason) = self.replaced() {
+            let advice = "a patient can also revoke on L1 (`emr-patient revoke --force`)";
+            return Err(RequestError::unavailable(format!("this node takes nothing any more: {reason}; {advice}")));
+        }
         let state = self.state();
         let operation = &submission.signed.operation;
         let mut ended = give_way::find(&state, operation);

@@ -29,7 +29,7 @@ use crate::{
 /// Commands about the rollup's offices.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Office {
-    /// Show who holds the offices, the votes, the last halt, the bond, and what is proposed
+    /// Show who holds the offices, who is elected, the last halt, the bond, and what is proposed
     Show,
     /// As a hospital that was active for 30 days, vote for a hospital as sequencer
     Vote {
@@ -222,7 +222,9 @@ async fn take(client: &L1Client) -> Result<Done, Failure> {
     }
     let receipt = if offices.offered_to == Some(own) { rollup.accept_office().await } else { rollup.install().await };
     Ok(Done::new(
-        format!("{own} is the sequencer now; `emr-hospital serve` needs the operation log of the one before"),
+        format!(
+            "{own} is the sequencer now; `emr-hospital adopt` and `serve` go on with the operation log of the one before"
+        ),
         &refused(receipt)?,
     ))
 }
@@ -245,8 +247,16 @@ async fn account(client: &L1Client, who: &str) -> Result<AccountIndex, Failure> 
         return Ok(account);
     }
     let card = read_card(Path::new(who))?;
+    card.check_instance(client.rollup().instance()).map_err(ClientError::from)?;
     let found = refused(client.rollup().account_of(card.ethereum).await)?;
-    found.ok_or_else(|| Failure::new(Exit::Input, format!("{} has no account here", card.ethereum)))
+    let found = found.ok_or_else(|| Failure::new(Exit::Input, format!("{} has no account here", card.ethereum)))?;
+    if card.account.is_some_and(|account| account != found) {
+        let message = format!(
+            "the card is of another account than {found}, which L1 names: ask for a new card, or use another Ethereum node"
+        );
+        return Err(Failure::new(Exit::Unverified, message));
+    }
+    Ok(found)
 }
 
 fn refused<T>(answer: Result<T, emr_chain::RollupError>) -> Result<T, Failure> {

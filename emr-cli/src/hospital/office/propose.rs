@@ -73,7 +73,8 @@ pub enum Propose {
     Sizes {
         /// The circuit version that they belong to
         circuit_version: u64,
-        /// A JSON file with a list of `{"verifier": ADDRESS, "max_l1": N, "max_l2": N}`
+        /// A JSON file with a list of `{"verifier": ADDRESS, "max_l1": N, "max_l2": N}`. The sizes that there are come first, with the
+        /// same slots
         file: PathBuf,
     },
 }
@@ -97,6 +98,14 @@ impl Propose {
             Self::Sizes { circuit_version, file } => {
                 let text = input::read_text("the sizes", &file)?;
                 let sizes: Vec<Size> = serde_json::from_str(&text).or_exit(Exit::Input)?;
+                // A settled batch names its size by the position, and nodes derive the state from all of them.
+                let slots = |size: &Size| (size.max_l1, size.max_l2);
+                let now = refused(rollup.sizes().await)?;
+                if !now.iter().map(slots).eq(sizes.iter().take(now.len()).map(slots)) {
+                    let message = "batches that are settled name their size by its position: keep the slots of the sizes that there are, in their \
+                                   order, and add others behind them";
+                    return Err(Failure::new(Exit::Input, message));
+                }
                 for size in &sizes {
                     // A proposal that fails after 14 days costs 14 days.
                     if !refused(rollup.has_code(size.verifier).await)? {

@@ -34,8 +34,7 @@ pub(super) async fn read(rollup: &Rollup<DynProvider>) -> Result<Shown, Failure>
 /// # Errors
 /// Fails if there is none.
 pub(super) async fn proposal(rollup: &Rollup<DynProvider>, id: B256) -> Result<Proposal, Failure> {
-    let all = refused(rollup.proposals().await)?;
-    let found = all.into_iter().find(|proposal| proposal.id == id);
+    let found = refused(rollup.proposal(id).await)?;
     found.ok_or_else(|| {
         Failure::new(Exit::Input, format!("there is no proposal {id}: `emr-hospital office show` lists them"))
     })

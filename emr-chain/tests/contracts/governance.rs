@@ -224,6 +224,7 @@ async fn guardians_halt_and_cancel(world: World) -> Outcome {
     assert_eq!(refusal(&world, &world.rollup, &batch).await?, None);
     assert_eq!(governance(one.agree_to_resume().await), None);
     assert_eq!(governance(two.agree_to_resume().await), Some(GovernanceRefusal::NotHalted));
+    world.wait(60).await?;
     one.agree_to_halt().await?;
     let from = halt.from.get() + 180 * DAY;
     assert_eq!(governance(two.agree_to_halt().await), Some(GovernanceRefusal::HaltedBefore { from }));

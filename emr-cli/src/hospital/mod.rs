@@ -272,6 +272,9 @@ pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure
         deployment::DeploymentFile::deploy(&folder, &endpoint, &hospital, registration_fee, officers, target).await?;
     drop(progress);
     eprintln!("a registration costs {} ether; changing this takes 14 days", ether(registration_fee));
+    if deployed.record.officers.registrars.contains(&hospital.address()) {
+        eprintln!("this hospital is also the registrar; --registrar names somebody else");
+    }
     drop(profile);
     print(&deployed, options.json)
 }

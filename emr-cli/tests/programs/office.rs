@@ -70,8 +70,8 @@ fn registrars_and_guardians_do_their_work_without_a_node() -> TestResult {
     assert!(as_("one", &["office", "take"])?.failed(4)?.contains("is no hospital that is admitted"));
     world.hospital(&["office", "offer", &registrar])?.done()?;
     assert!(as_("registrar", &["office", "take"])?.done()?.contains("is the sequencer now"));
-    let status = world.wait_until("replaced", |status| !status["halted"].is_null())?;
-    assert!(status["halted"].as_str().is_some_and(|halted| halted.contains(&registrar)), "{status}");
+    let status = world.wait_until("replaced", |status| !status["health"]["halted"].is_null())?;
+    assert!(status["health"]["halted"].as_str().is_some_and(|halted| halted.contains(&registrar)), "{status}");
     node.kill()?;
     let replaced = world.hospital(&["serve", "--rpc", &rpc, "--listen", &listen])?.failed(8)?;
     assert!(replaced.contains("emr-hospital office take"), "{replaced}");

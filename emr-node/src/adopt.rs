@@ -54,7 +54,7 @@ pub fn adopt(from: &Path, to: &Path) -> Result<(), AdoptError> {
         let _ = fs::remove_dir_all(&new);
         return Err(error);
     }
-    fs::rename(&new, to).map_err(|source| AdoptError::Io { path: to.to_owned(), source })
+    Disk::default().rename(&new, to).map_err(|source| AdoptError::Io { path: to.to_owned(), source })
 }
 
 fn copy(from: &Path, to: &Path) -> Result<(), AdoptError> {
@@ -73,8 +73,8 @@ fn copy(from: &Path, to: &Path) -> Result<(), AdoptError> {
         if kind.is_dir() {
             copy(&path, &target)?;
         } else if kind.is_file() && entry.file_name() != TRANSACTION {
+            // The operation log is made durable when it is opened and changed. A snapshot that a power cut damages is not used.
             fs::copy(&path, &target).map_err(failed(&path))?;
-            fs::File::open(&target).and_then(|file| file.sync_all()).map_err(failed(&target))?;
         }
     }
     Ok(())

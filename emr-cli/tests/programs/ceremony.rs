@@ -36,12 +36,16 @@ fn setup(world: &World, keys: &Path) -> TestResult<String> {
 }
 
 /// No deployment without the right setup and the right chain.
-fn refusals_before(world: &World, rpc: &str) -> TestResult {
+fn refusals_before(world: &World, rpc: &str, own: &str) -> TestResult {
     for named in [&[][..], &["--chain-id", CHAIN]] {
         let refused = world.hospital(&[&["deploy", "--rpc", rpc], named].concat())?.failed(4)?;
         assert!(refused.contains("chain 424242 is not a development chain"), "{refused}");
     }
-    let absent = world.hospital(&["deploy", "--rpc", rpc, "--chain-id", CHAIN, "--setup", UNKNOWN])?.failed(7)?;
+    // On a real chain nobody is registrar by default.
+    let unknown = ["deploy", "--rpc", rpc, "--chain-id", CHAIN, "--setup", UNKNOWN];
+    let nobody = world.hospital(&unknown)?.failed(2)?;
+    assert!(nobody.contains("name who admits doctors and hospitals: --registrar ADDRESS"), "{nobody}");
+    let absent = world.hospital(&[&unknown[..], &["--registrar", own]].concat())?.failed(7)?;
     assert!(absent.contains(UNKNOWN) && absent.contains("run `emr-hospital setup --ptau FILE`"), "{absent}");
     Ok(())
 }
@@ -81,14 +85,16 @@ fn a_ceremonys_setup_serves_the_chain_that_was_named() -> TestResult {
     let (rpc, listen) = (anvil.url(), format!("127.0.0.1:{}", world.node));
     let serve = ["serve", "--rpc", rpc, "--listen", &listen, "--seal-after", "15"];
 
-    world.hospital(&["init", "--rsa-bits", "2048"])?.done()?;
-    refusals_before(&world, rpc)?;
+    let made: Value = serde_json::from_str(&world.hospital(&["--json", "init", "--rsa-bits", "2048"])?.done()?)?;
+    let own = made["ethereum"].as_str().ok_or("an address")?;
+    refusals_before(&world, rpc, own)?;
     let id = setup(&world, &keys)?;
-    let unnamed = world.hospital(&["deploy", "--rpc", rpc, "--setup", &id])?.failed(2)?;
+    let deploy = ["deploy", "--rpc", rpc, "--setup", &id, "--registrar", own];
+    let unnamed = world.hospital(&deploy)?.failed(2)?;
     assert!(unnamed.contains("--setup needs --chain-id"), "{unnamed}");
-    let other = world.hospital(&["deploy", "--rpc", rpc, "--setup", &id, "--chain-id", "1"])?.failed(4)?;
+    let other = world.hospital(&[&deploy[..], &["--chain-id", "1"]].concat())?.failed(4)?;
     assert!(other.contains("this is chain 424242, not chain 1"), "{other}");
-    let deployed = world.hospital(&["deploy", "--rpc", rpc, "--setup", &id, "--chain-id", CHAIN])?.done()?;
+    let deployed = world.hospital(&[&deploy[..], &["--chain-id", CHAIN]].concat())?.done()?;
     assert!(deployed.contains("on chain 424242"), "{deployed}");
     refusals_of_serve(&mut world, &serve, &id)?;
 

@@ -36,7 +36,7 @@ type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 const PASSPHRASE: &str = "correct horse";
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cmd");
 /// Environment variables that a developer may have set.
-const VARIABLES: [&str; 9] = [
+const VARIABLES: [&str; 10] = [
     "EMR_DATA_DIR",
     "EMR_NODE",
     "EMR_RPC",
@@ -46,6 +46,7 @@ const VARIABLES: [&str; 9] = [
     "EMR_CHAIN_ID",
     "EMR_INSECURE",
     "EMR_LOG",
+    "EMR_SIZES_REVISION",
 ];
 
 /// The folder that the transcripts run in.

@@ -21,11 +21,15 @@ const HIGHEST: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
 /// # Errors
 /// Fails unless the text is a decimal number from 0 to 1 with at most 18 decimals.
 pub fn parse(text: &str) -> Result<U256, String> {
+    wei(text).filter(|fee| *fee <= HIGHEST).ok_or_else(|| "write a sum in ether from 0 to 1, like 0.001".to_owned())
+}
+
+/// A sum in ether, in wei. `None` unless the text is a decimal number with at most 18 decimals.
+pub(super) fn wei(text: &str) -> Option<U256> {
     let decimal = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     let decimals = text.split_once('.').map_or(0, |(_, decimals)| decimals.len());
     let starts_with_digit = text.starts_with(|first: char| first.is_ascii_digit());
-    let fee = if decimal && decimals <= 18 && starts_with_digit { parse_ether(text).ok() } else { None };
-    fee.filter(|fee| *fee <= HIGHEST).ok_or_else(|| "write a sum in ether from 0 to 1, like 0.001".to_owned())
+    if decimal && decimals <= 18 && starts_with_digit { parse_ether(text).ok() } else { None }
 }
 
 #[derive(Debug, Serialize)]

@@ -7,7 +7,7 @@ mod show;
 
 use std::{io::Write, path::Path};
 
-use alloy::primitives::{Address, B256, U256, utils::parse_ether};
+use alloy::primitives::{Address, B256, U256};
 use clap::Subcommand;
 use emr_chain::{L1Receipt, ProposalState};
 use emr_client::{ClientError, L1Client};
@@ -17,7 +17,7 @@ pub(super) use officers::options;
 use propose::Proposed;
 use serde::Serialize;
 
-use super::HOSPITAL;
+use super::{HOSPITAL, fees};
 use crate::{
     account::read_card,
     failure::{Exit, Failure},
@@ -97,9 +97,7 @@ pub enum Bond {
 
 /// Parses a sum in ether. Returns wei.
 fn parse_sum(text: &str) -> Result<U256, String> {
-    let plain = text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') && !text.is_empty();
-    let sum = if plain { parse_ether(text).ok() } else { None };
-    sum.filter(|sum| !sum.is_zero()).ok_or_else(|| "write a sum in ether like 0.5".to_owned())
+    fees::wei(text).filter(|sum| !sum.is_zero()).ok_or_else(|| "write a sum in ether like 0.5".to_owned())
 }
 
 /// Something that was done on L1.

@@ -103,11 +103,15 @@ fn registrars_and_guardians_do_their_work_without_a_node() -> TestResult {
     let proposed = propose(&["registration-fee", "0.001"])?;
     let id = proposed["proposal"].as_str().ok_or("an identifier")?;
     assert!(as_("one", &["office", "execute", id])?.failed(4)?.contains("not long enough yet"));
-    fs::write(
-        world.at("sizes.json"),
-        r#"[{"verifier": "0x00000000000000000000000000000000000000bb", "max_l1": 8, "max_l2": 16}]"#,
-    )?;
-    let nothing = as_("registrar", &["office", "propose", "sizes", "2", "sizes.json"])?.failed(3)?;
+    let sizes = |slots: &[(u64, u64)]| -> TestResult<Said> {
+        let size = |(max_l1, max_l2): &(u64, u64)| serde_json::json!({ "verifier": "0x00000000000000000000000000000000000000bb", "max_l1": max_l1, "max_l2": max_l2 });
+        let text = Value::Array(slots.iter().map(size).collect()).to_string();
+        fs::write(world.at("sizes.json"), text)?;
+        as_("registrar", &["office", "propose", "sizes", "2", "sizes.json"])
+    };
+    let moved = sizes(&[(8, 90)])?.failed(3)?;
+    assert!(moved.contains("keep the slots of the sizes that there are"), "{moved}");
+    let nothing = sizes(&[(5, 9), (8, 90), (175, 0), (8, 370)])?.failed(3)?;
     assert!(nothing.contains("there is no contract at "), "{nothing}");
     world.ask_chain("evm_increaseTime", [14 * DAY])?;
     world.ask_chain("evm_mine", ())?;

@@ -53,6 +53,8 @@ pub(crate) struct Behaviour {
     pub(crate) finalized: Option<u64>,
     /// How long it thinks before each answer.
     pub(crate) pause: Duration,
+    /// Where it has no such block, it says this instead of `null`.
+    pub(crate) no_block: Option<&'static str>,
     /// Claims these hashes for its headers.
     pub(crate) false_hash: bool,
     /// Its answers to other methods. A method without an answer is refused.
@@ -109,7 +111,13 @@ async fn answer(State((node, asked)): State<Shared>, Json(request): Json<Value>)
     let known = node.answers.iter().find(|(known, _)| *known == method).map(|(_, answer)| answer.clone());
     let result = match (known, method) {
         (Some(answer), _) => answer,
-        (None, "eth_getBlockByNumber") => node.block(&request["params"][0]),
+        (None, "eth_getBlockByNumber") => match (node.block(&request["params"][0]), node.no_block) {
+            (Value::Null, Some(message)) => {
+                let error = json!({ "code": -32_000, "message": message });
+                return Json(json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }));
+            }
+            (block, _) => block,
+        },
         (None, _) => {
             let error = json!({ "code": -32_601, "message": "no such method" });
             return Json(json!({ "jsonrpc": "2.0", "id": request["id"], "error": error }));

@@ -181,3 +181,19 @@ fn half_of_the_nodes_do_not_decide() -> Outcome {
     assert!(matches!(error, NodesError::Twice(_)) && !error.to_string().contains("key"), "{error}");
     Ok(())
 }
+
+/// geth answers with an error where others answer `null`. An error about anything else is not taken for that.
+#[tokio::test]
+async fn a_node_may_say_in_words_that_nothing_is_final() -> Outcome {
+    let honest = chain(1, 90, 100, 5);
+    let node = |words| Behaviour { no_block: Some(words), ..Behaviour::showing(&honest) };
+    for words in ["finalized block not found", "Unknown block"] {
+        let (one, _running) = nodes([node(words)]).await?;
+        assert_eq!(one.headers().finalized().await?, None, "{words}");
+        let (three, _running) = nodes([node(words), node(words), Behaviour::silent()]).await?;
+        assert_eq!(three.headers().finalized().await?, None, "{words}");
+    }
+    let (one, _running) = nodes([node("database is closed")]).await?;
+    assert!(one.headers().finalized().await.is_err());
+    Ok(())
+}

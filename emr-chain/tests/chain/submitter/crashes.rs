@@ -10,7 +10,13 @@ use emr_chain::submitter::SubmitError;
 use emr_testkit::{Outcome, chain::account};
 use serde_json::Value;
 
-use super::{Stage, Submitter, SubmitterConfig, recorded, spawn, submit, submit_after, until_recorded};
+use super::{Stage, Submitter, SubmitterConfig, on_anvil_and_geth, recorded, spawn, submit, submit_after, until_sent};
+
+on_anvil_and_geth!(
+    after_a_node_that_vanished_the_same_nonce_goes_on,
+    an_unwanted_call_is_taken_back,
+    a_transaction_of_a_block_that_l1_took_back_is_sent_again
+);
 
 /// The node takes the transaction, but its answer is lost. It is not sent with another nonce.
 #[tokio::test(flavor = "multi_thread")]
@@ -27,9 +33,7 @@ async fn a_connection_that_drops_after_the_transaction_makes_no_second_one() -> 
 }
 
 /// The Ethereum node cannot be reached when the receipt is due. The next attempt finds the transaction.
-#[tokio::test(flavor = "multi_thread")]
-async fn after_a_node_that_vanished_the_same_nonce_goes_on() -> Outcome {
-    let Some(stage) = Stage::new().await? else { return Ok(()) };
+async fn after_a_node_that_vanished_the_same_nonce_goes_on(stage: Stage) -> Outcome {
     stage.mining(false).await?;
     let submitter = stage.open()?;
     let sending = spawn(&submitter, stage.order(1));
@@ -99,25 +103,27 @@ async fn a_restart_goes_on_with_the_same_nonce() -> Outcome {
 }
 
 /// A reorganisation takes the block back, and the pool forgets the transaction.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_of_a_block_that_l1_took_back_is_sent_again() -> Outcome {
-    let Some(stage) = Stage::new().await? else { return Ok(()) };
+async fn a_transaction_of_a_block_that_l1_took_back_is_sent_again(stage: Stage) -> Outcome {
+    stage.mining(false).await?;
     let submitter = stage.open()?;
-    let before = stage.anvil::<String>("evm_snapshot", ()).await?;
-    let first = submit(&submitter, &stage.order(1)).await?;
+    let before = stage.remember().await?;
+    let sending = spawn(&submitter, stage.order(1));
+    stage.until_waiting(1).await?;
+    stage.mine().await?;
+    let first = sending.await??;
     assert_eq!(stage.made().await?, (1, 1));
-    assert!(stage.anvil::<bool>("evm_revert", [before]).await?);
-    stage.anvil::<Value>("anvil_dropAllTransactions", ()).await?;
+    stage.take_back_to(before).await?;
     assert_eq!(stage.made().await?, (0, 0));
-    let again = submit(&submitter, &stage.order(1)).await?;
+    let sending = spawn(&submitter, stage.order(1));
+    stage.until_waiting(1).await?;
+    stage.mine().await?;
+    let again = sending.await??;
     assert_eq!((again.transaction_hash, stage.made().await?), (first.transaction_hash, (1, 1)));
     Ok(())
 }
 
 /// Another call comes while one waits that nobody wants any more. Its nonce is taken back, so that it cannot be mined later.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_unwanted_call_is_taken_back() -> Outcome {
-    let Some(stage) = Stage::new().await? else { return Ok(()) };
+async fn an_unwanted_call_is_taken_back(stage: Stage) -> Outcome {
     stage.mining(false).await?;
     let submitter = stage.open()?;
     let sending = spawn(&submitter, stage.order(1));
@@ -128,7 +134,7 @@ async fn an_unwanted_call_is_taken_back() -> Outcome {
     // The first call is unwanted by a restarted process, which has another one.
     let submitter = stage.open()?;
     let sending = spawn(&submitter, stage.order(2));
-    let transfer = until_recorded(&stage, 2).await?[1];
+    let transfer = until_sent(&stage, 2).await?[1];
     stage.until_waiting(1).await?;
     stage.mine().await?;
     stage.until_waiting(1).await?;

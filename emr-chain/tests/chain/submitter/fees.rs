@@ -4,7 +4,9 @@ use alloy::{consensus::Transaction, providers::Provider};
 use emr_chain::{RollupError, submitter::SubmitError};
 use emr_testkit::Outcome;
 
-use super::{GWEI, Stage, spawn, submit, until_recorded};
+use super::{GWEI, Stage, on_anvil_and_geth, spawn, submit, until_sent};
+
+on_anvil_and_geth!(fees_stay_while_no_block_comes);
 
 /// The transaction waits at a fee that is too low. It is replaced, and the call is made once.
 #[tokio::test(flavor = "multi_thread")]
@@ -14,12 +16,13 @@ async fn a_spike_is_followed_with_the_same_nonce() -> Outcome {
     let submitter = stage.open()?;
     let sending = spawn(&submitter, stage.order(1));
     stage.until_waiting(1).await?;
-    let first = stage.direct.get_transaction_by_hash(until_recorded(&stage, 1).await?[0]).await?.ok_or("it waits")?;
-    for _ in 0..4 {
+    let first = stage.direct.get_transaction_by_hash(until_sent(&stage, 1).await?[0]).await?.ok_or("it waits")?;
+    for _ in 1..super::PACE.raise_blocks {
         stage.mine_at(20 * GWEI).await?;
     }
     assert_eq!(stage.made().await?, (0, 0), "too low a fee is not mined");
-    until_recorded(&stage, 2).await?;
+    stage.mine_at(20 * GWEI).await?;
+    until_sent(&stage, 2).await?;
     stage.until_waiting(1).await?;
     stage.mine_at(20 * GWEI).await?;
     let receipt = sending.await??;
@@ -33,9 +36,7 @@ async fn a_spike_is_followed_with_the_same_nonce() -> Outcome {
 }
 
 /// If L1 makes no blocks, a higher fee does not help.
-#[tokio::test(flavor = "multi_thread")]
-async fn fees_stay_while_no_block_comes() -> Outcome {
-    let Some(stage) = Stage::new().await? else { return Ok(()) };
+async fn fees_stay_while_no_block_comes(stage: Stage) -> Outcome {
     stage.mining(false).await?;
     let submitter = stage.open()?;
     let sending = spawn(&submitter, stage.order(1));

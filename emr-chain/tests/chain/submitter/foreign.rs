@@ -4,7 +4,9 @@ use alloy::{network::TransactionBuilder, primitives::U256, providers::Provider, 
 use emr_chain::{RollupError, submitter::SubmitError};
 use emr_testkit::{Outcome, chain::account};
 
-use super::{GWEI, Stage, spawn};
+use super::{GWEI, Stage, on_anvil_and_geth, spawn};
+
+on_anvil_and_geth!(a_stuck_transaction_of_another_program_is_replaced, a_lost_nonce_is_followed_by_the_next_one);
 
 /// A transfer of the account, with these fees.
 fn transfer(nonce: u64, cap: u128, tip: u128) -> Outcome<TransactionRequest> {
@@ -14,9 +16,7 @@ fn transfer(nonce: u64, cap: u128, tip: u128) -> Outcome<TransactionRequest> {
 }
 
 /// The other program's transaction is replaced after a while, at a price below the limit.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_stuck_transaction_of_another_program_is_replaced() -> Outcome {
-    let Some(stage) = Stage::new().await? else { return Ok(()) };
+async fn a_stuck_transaction_of_another_program_is_replaced(stage: Stage) -> Outcome {
     stage.mining(false).await?;
     let _ = stage.direct.send_transaction(transfer(0, 9 * GWEI, 3 * GWEI)?).await?;
     // It gives up at the limit, and says what to do.
@@ -63,9 +63,7 @@ async fn another_programs_transaction_may_be_mined_first() -> Outcome {
 }
 
 /// Another program's transaction is mined with the nonce of one that waits. The call gets the next nonce.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_nonce_is_followed_by_the_next_one() -> Outcome {
-    let Some(stage) = Stage::new().await? else { return Ok(()) };
+async fn a_lost_nonce_is_followed_by_the_next_one(stage: Stage) -> Outcome {
     stage.mining(false).await?;
     let submitter = stage.open()?;
     let sending = spawn(&submitter, stage.order(1));

@@ -6,6 +6,7 @@ mod foreign;
 mod lies;
 mod power_cut;
 mod proxy;
+mod words;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -45,10 +46,38 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const GAS: u64 = 200_000;
 const GWEI: u128 = 1_000_000_000;
 
-/// A contract that counts calls on an anvil, and a proxy before the anvil.
+/// Runs each test on anvil and on geth.
+macro_rules! on_anvil_and_geth {
+    ($($test:ident),+ $(,)?) => {$(
+        mod $test {
+            use emr_testkit::Outcome;
+
+            use crate::submitter::Stage;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn anvil() -> Outcome {
+                match Stage::new().await? {
+                    Some(stage) => super::$test(stage).await,
+                    None => Ok(()),
+                }
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn geth() -> Outcome {
+                match Stage::geth().await? {
+                    Some(stage) => super::$test(stage).await,
+                    None => Ok(()),
+                }
+            }
+        }
+    )+};
+}
+use on_anvil_and_geth;
+
+/// A contract that counts calls on a real Ethereum node, and a proxy before the node.
 struct Stage {
-    _node: Node,
-    /// Talks to anvil directly, with the key of the submitter's account.
+    node: Node,
+    /// Talks to the node directly, with the key of the submitter's account.
     direct: DynProvider,
     proxy: Proxy,
     contract: Address,
@@ -58,14 +87,27 @@ struct Stage {
 impl Stage {
     async fn new() -> Outcome<Option<Self>> {
         let Some(node) = Node::anvil()? else { return Ok(None) };
+        Self::on(node).await.map(Some)
+    }
+
+    /// On geth, which makes blocks only when it is told to.
+    async fn geth() -> Outcome<Option<Self>> {
+        let Some(node) = Node::geth(&["--dev.period", "86400"])? else { return Ok(None) };
+        Self::on(node).await.map(Some)
+    }
+
+    async fn on(node: Node) -> Outcome<Self> {
         let endpoint = node.endpoint()?;
         let deployer = endpoint.connect(Some(account(0)?))?;
-        let probe = Probe::deploy(&deployer, U256::ZERO).await?;
-        let contract = *probe.address();
+        let deploying = Probe::deploy_builder(&deployer, U256::ZERO).send().await?;
+        if let Node::Geth(_) = node {
+            node.seal(1).await?;
+        }
+        let contract = deploying.get_receipt().await?.contract_address.ok_or("no contract")?;
         let direct = endpoint.connect(Some(account(1)?))?;
-        let Endpoint::Http(address) = &endpoint else { return Err("anvil has an address".into()) };
+        let Endpoint::Http(address) = &endpoint else { return Err("a real node has an address".into()) };
         let proxy = Proxy::before(address.url().clone()).await?;
-        Ok(Some(Self { _node: node, direct, proxy, contract, folder: tempfile::tempdir()? }))
+        Ok(Self { node, direct, proxy, contract, folder: tempfile::tempdir()? })
     }
 
     fn record(&self) -> PathBuf {
@@ -98,17 +140,41 @@ impl Stage {
         Order { to: self.contract, value: U256::ZERO, input: call.abi_encode().into() }
     }
 
-    /// Calls one of anvil's own methods.
+    /// Calls one of the node's own methods.
     async fn anvil<T: RpcRecv>(&self, method: &'static str, parameters: impl RpcSend + 'static) -> Outcome<T> {
         Ok(self.direct.raw_request(method.into(), parameters).await?)
     }
 
+    /// Whether each transaction gets a block at once. On geth, none does.
     async fn mining(&self, on: bool) -> Outcome {
+        if let Node::Geth(_) = self.node {
+            return if on { Err("geth would have to be started again".into()) } else { Ok(()) };
+        }
         self.anvil::<Value>("evm_setAutomine", [on]).await.map(drop)
     }
 
     async fn mine(&self) -> Outcome {
+        if let Node::Geth(_) = self.node {
+            return self.node.seal(1).await;
+        }
         self.anvil::<Value>("evm_mine", ()).await.map(drop)
+    }
+
+    /// What [`Self::take_back_to`] needs to come back to the newest block.
+    async fn remember(&self) -> Outcome<Value> {
+        match self.node {
+            Node::Geth(_) => self.anvil("eth_blockNumber", ()).await,
+            _ => self.anvil("evm_snapshot", ()).await,
+        }
+    }
+
+    /// Takes back all blocks since then. The pool forgets their transactions.
+    async fn take_back_to(&self, block: Value) -> Outcome {
+        if let Node::Geth(_) = self.node {
+            return self.anvil::<Value>("debug_setHead", [block]).await.map(drop);
+        }
+        assert!(self.anvil::<bool>("evm_revert", [block]).await?);
+        self.anvil::<Value>("anvil_dropAllTransactions", ()).await.map(drop)
     }
 
     /// Mines a block with this base fee, in wei. The next one has it too.
@@ -174,15 +240,18 @@ fn recorded(stage: &Stage) -> Outcome<Vec<B256>> {
     sent.iter().map(|sent| Ok(serde_json::from_value(sent["hash"].clone())?)).collect()
 }
 
-/// Waits until the record holds this number of transactions.
-async fn until_recorded(stage: &Stage, number: usize) -> Outcome<Vec<B256>> {
+/// Waits until the record holds this number of transactions and the Ethereum node has the newest. A transaction is recorded before it is
+/// sent, so the record alone does not say which one the next block takes.
+async fn until_sent(stage: &Stage, number: usize) -> Outcome<Vec<B256>> {
     for _ in 0..500 {
         if let Ok(hashes) = recorded(stage)
             && hashes.len() >= number
+            && let Some(newest) = hashes.last()
+            && stage.direct.get_transaction_by_hash(*newest).await?.is_some()
         {
             return Ok(hashes);
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    Err(format!("{:?} are recorded, not {number}", recorded(stage)?).into())
+    Err(format!("{:?} are recorded or not all sent, not {number}", recorded(stage)?).into())
 }

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use emr_testkit::part::{Anvil, Kubo};
+use emr_testkit::part::{Anvil, Geth, Kubo};
 use serde_json::Value;
 
 type TestResult = Result<(), Box<dyn Error>>;
@@ -109,4 +109,14 @@ fn the_demo_runs_on_anvil_and_kubo() -> TestResult {
     let folder = parent.path().join("demo");
     std::fs::create_dir(&folder)?;
     check(&run(&folder, &["--rpc", anvil.url(), "--ipfs", kubo.url()])?)
+}
+
+/// On geth's own genesis, as the README says it. It takes some gas costs from forks to come.
+#[test]
+fn the_demo_runs_on_geth() -> TestResult {
+    let Some(geth) = Geth::start_or_skip(&["--dev.gaslimit", "30000000"])? else { return Ok(()) };
+    let parent = tempfile::tempdir()?;
+    let folder = parent.path().join("demo");
+    std::fs::create_dir(&folder)?;
+    check(&run(&folder, &["--rpc", geth.url()])?)
 }

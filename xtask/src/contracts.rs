@@ -114,7 +114,7 @@ fn pretty(value: &Value) -> Result<String, ContractsError> {
 
 /// Compiler settings for the project's contracts, optimised for the frequent calls: settlement and registration.
 fn own_settings() -> Value {
-    json!({ "optimizer": { "enabled": true, "runs": 200 }, "viaIR": true })
+    json!({ "optimizer": { "enabled": true, "runs": 100 }, "viaIR": true })
 }
 
 /// Compiler settings for snark-verifier's Solidity. The default optimizer fails on it ("stack too deep"), and the IR

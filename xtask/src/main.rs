@@ -27,11 +27,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Fetch the pinned real parts (Kubo, anvil, forge, solc, OpenZeppelin) into the cache
+    /// Fetch the pinned real parts (Kubo, anvil, geth, forge, solc, OpenZeppelin) into the cache
     Parts,
     /// Run all tests, with the real parts
     Test {
-        /// Skip the tests that need Kubo or anvil, with a line for each; the others need only Rust
+        /// Skip the tests that need Kubo, anvil or geth, with a line for each; the others need only Rust
         #[arg(long)]
         embedded: bool,
     },
@@ -95,6 +95,7 @@ fn run(task: &Task) -> Result<(), TaskError> {
             parts.install()?;
             println!("EMR_KUBO={}", parts.kubo().display());
             println!("EMR_ANVIL={}", parts.anvil().display());
+            println!("EMR_GETH={}", parts.geth().display());
             println!("EMR_FORGE={}", parts.forge().display());
         }
         Task::Test { embedded: true } => checks::test_embedded(&root)?,

@@ -1,6 +1,7 @@
 //! The pinned real parts: where they are, and how they are installed.
 
 mod foundry;
+mod go;
 
 use std::env;
 use std::fs;
@@ -10,19 +11,15 @@ use std::process::Command;
 use std::time::Duration;
 
 use foundry::{ANVIL, FORGE, Foundry};
+use go::{GETH, GoPart, KUBO, NEED_GO};
 use sha2::{Digest, Sha256};
 
 const SOLC_PACKAGE: &str = include_str!("../../contracts/package.json");
 const SOLC_LOCK: &str = include_str!("../../contracts/package-lock.json");
 const SLITHER_LOCK: &str = include_str!("../parts/slither/requirements.txt");
-const KUBO_MOD: &str = include_str!("../parts/kubo/go.mod");
-const KUBO_SUM: &str = include_str!("../parts/kubo/go.sum");
 
-/// The Go package to build.
-const KUBO_COMMAND: &str = "github.com/ipfs/kubo/cmd/ipfs";
 const NEED_NODE: &str = "Node.js 20 or newer";
 const NEED_PYTHON: &str = "Python 3.10 or newer with pip";
-const NEED_GO: &str = "Go 1.26.2 or newer";
 /// The prefix of the names of unfinished folders.
 const INCOMING: &str = ".incoming-";
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -90,12 +87,17 @@ impl Parts {
 
     /// The path of the Kubo program. The variable `EMR_KUBO` overrides it.
     pub fn kubo(&self) -> PathBuf {
-        from_environment("EMR_KUBO").unwrap_or_else(|| self.kubo_folder().join(program("ipfs")))
+        from_environment("EMR_KUBO").unwrap_or_else(|| self.go_program(&KUBO))
     }
 
     /// The path of the anvil program. The variable `EMR_ANVIL` overrides it.
     pub fn anvil(&self) -> PathBuf {
         from_environment("EMR_ANVIL").unwrap_or_else(|| self.foundry_program(&ANVIL))
+    }
+
+    /// The path of the geth program. The variable `EMR_GETH` overrides it.
+    pub fn geth(&self) -> PathBuf {
+        from_environment("EMR_GETH").unwrap_or_else(|| self.go_program(&GETH))
     }
 
     /// The path of the forge program. The variable `EMR_FORGE` overrides it.
@@ -123,8 +125,9 @@ impl Parts {
         let mut missing = Vec::new();
         let folders = [self.solc_folder(), self.foundry_folder(&ANVIL), self.foundry_folder(&FORGE)];
         let npm = folders.iter().any(|folder| !folder.is_dir());
+        let go = [KUBO, GETH].iter().any(|part| !self.go_folder(part).is_dir());
         for (wanted, tool, part, advice) in
-            [(npm, "npm", "solc, anvil and forge", NEED_NODE), (!self.kubo_folder().is_dir(), "go", "Kubo", NEED_GO)]
+            [(npm, "npm", "solc, anvil and forge", NEED_NODE), (go, "go", "Kubo and geth", NEED_GO)]
         {
             if wanted && let Err(PartError::ToolMissing { missing: tool }) = find(tool, part, advice) {
                 missing.push(tool);
@@ -136,7 +139,8 @@ impl Parts {
         self.install_solc()?;
         self.install_foundry(&ANVIL)?;
         self.install_forge()?;
-        self.install_kubo()
+        self.install_go(&KUBO)?;
+        self.install_go(&GETH)
     }
 
     /// Installs solc and OpenZeppelin from npm.
@@ -198,33 +202,14 @@ impl Parts {
         })
     }
 
-    /// Builds Kubo from source.
-    ///
-    /// # Errors
-    /// The same as [`install`](Self::install).
-    pub fn install_kubo(&self) -> Result<(), PartError> {
-        if self.kubo_folder().is_dir() {
+    fn install_go(&self, part: &GoPart) -> Result<(), PartError> {
+        let folder = self.go_folder(part);
+        if folder.is_dir() {
             return Ok(());
         }
-        let go = find("go", "Kubo", NEED_GO)?;
-        eprintln!("parts: building Kubo {} with Go (some minutes, once)", kubo_version());
-        self.fill(&self.kubo_folder(), |folder| {
-            let module = folder.join("module");
-            fs::create_dir(&module).map_err(PartError::io(&module))?;
-            write(&module.join("go.mod"), KUBO_MOD)?;
-            write(&module.join("go.sum"), KUBO_SUM)?;
-            let mut command = Command::new(&go);
-            command.args(["build", "-mod=readonly", "-trimpath", "-buildvcs=false"]);
-            // `nofuse` and no cgo: the tests mount nothing, so no C compiler is needed.
-            command.args(["-tags=nofuse", "-ldflags=-s -w", "-o"]).arg(folder.join(program("ipfs"))).arg(KUBO_COMMAND);
-            command
-                .env("CGO_ENABLED", "0")
-                .env("GOWORK", "off")
-                .env_remove("GOFLAGS")
-                .env_remove("GOOS")
-                .env_remove("GOARCH");
-            run("Kubo", NEED_GO, command.current_dir(&module))
-        })
+        let go = find("go", part.name, NEED_GO)?;
+        eprintln!("parts: building {} {} with Go (some minutes, once)", part.name, part.version());
+        self.fill(&folder, |folder| part.fill(folder, &go))
     }
 
     fn solc_folder(&self) -> PathBuf {
@@ -239,8 +224,12 @@ impl Parts {
         part.program(&self.foundry_folder(part))
     }
 
-    fn kubo_folder(&self) -> PathBuf {
-        self.folder.join(format!("kubo-{}-{}", kubo_version(), digest(&[KUBO_MOD, KUBO_SUM])))
+    fn go_folder(&self, part: &GoPart) -> PathBuf {
+        self.folder.join(part.folder())
+    }
+
+    fn go_program(&self, part: &GoPart) -> PathBuf {
+        part.program(&self.go_folder(part))
     }
 
     /// Removes unfinished folders that are older than a day. Younger ones may belong to an installer that is running.
@@ -268,11 +257,6 @@ impl Parts {
             renamed => renamed.map_err(PartError::io(folder)),
         }
     }
-}
-
-/// The pinned version of Kubo, such as `v0.41.0`.
-pub fn kubo_version() -> &'static str {
-    KUBO_MOD.lines().find_map(|line| line.strip_prefix("require github.com/ipfs/kubo ")).map_or("unknown", str::trim)
 }
 
 fn from_environment(name: &str) -> Option<PathBuf> {
@@ -336,14 +320,11 @@ mod tests {
 
     #[test]
     fn the_pins_are_read() {
-        let version = kubo_version().strip_prefix("v0.").expect("Kubo's versions begin with v0");
-        assert!(version.split('.').all(|number| number.parse::<u32>().is_ok()), "{version}");
         for part in [ANVIL, FORGE] {
             assert!(part.version().starts_with("1."), "{}", part.version());
             assert!(part.lock.contains(&format!("node_modules/@foundry-rs/{}-linux-amd64", part.name)));
         }
         assert_eq!(ANVIL.version(), FORGE.version());
-        assert!(KUBO_SUM.contains(&format!("github.com/ipfs/kubo {} h1:", kubo_version())));
         assert!(SOLC_LOCK.contains("node_modules/solc"));
     }
 

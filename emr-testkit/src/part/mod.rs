@@ -6,10 +6,12 @@
 //! installed.
 
 mod anvil;
+mod geth;
 mod kubo;
 mod process;
 
 pub use anvil::Anvil;
+pub use geth::Geth;
 pub use kubo::Kubo;
 
 use std::env;

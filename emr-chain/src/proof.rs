@@ -9,8 +9,9 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256, keccak256},
     providers::Provider,
     rlp::{self, Decodable},
+    rpc::json_rpc::ErrorPayload,
     rpc::types::{BlockId, EIP1186AccountProofResponse, Header as RpcHeader},
-    transports::TransportError,
+    transports::{RpcError, TransportError},
 };
 use alloy_trie::{EMPTY_ROOT_HASH, KECCAK_EMPTY, Nibbles, nodes::TrieNode, proof::verify_proof};
 
@@ -251,7 +252,11 @@ pub async fn verified_storage(
 ///
 /// Fails if the node does not answer or does not know the block, or if the header has another hash.
 pub async fn fetch_header(provider: &impl Provider, at: BlockId) -> Result<VerifiedHeader, ProofError> {
-    let block = provider.get_block(at).await?.ok_or(ProofError::UnknownBlock(at))?;
+    let block = match provider.get_block(at).await {
+        Err(RpcError::ErrorResp(refused)) if is_unknown_block(&refused) => None,
+        answer => answer?,
+    };
+    let block = block.ok_or(ProofError::UnknownBlock(at))?;
     let expected = match at {
         BlockId::Hash(hash) => hash.block_hash,
         BlockId::Number(_) => block.header.hash,
@@ -261,6 +266,14 @@ pub async fn fetch_header(provider: &impl Provider, at: BlockId) -> Result<Verif
         Some(number) if number != header.number() => Err(ProofError::UnknownBlock(at)),
         _ => Ok(header),
     }
+}
+
+/// Whether an error means that the node has no such block. geth says so, instead of `null`, where no block is final yet.
+fn is_unknown_block(refused: &ErrorPayload) -> bool {
+    /// "Unknown block" in the error codes of Ethereum's execution-apis.
+    const UNKNOWN_BLOCK: i64 = -39_001;
+    let message = refused.message.to_ascii_lowercase();
+    refused.code == UNKNOWN_BLOCK || message.contains("block not found") || message.contains("unknown block")
 }
 
 /// Checks one path with `alloy-trie`. Limits the size of the input and the length of the path in the nodes.

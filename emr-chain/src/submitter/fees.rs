@@ -34,7 +34,7 @@ pub(super) struct Fees {
 pub(super) enum Raise {
     /// By an eighth. geth and most others want a tenth, for both numbers.
     Eighth,
-    /// To the double, because the fees of the transaction in the pool are not known.
+    /// To the double, with a tip that is not nearly nothing, because the fees of the transaction in the pool are not known.
     Double,
 }
 
@@ -44,7 +44,13 @@ impl Fees {
             let more = if raise == Raise::Double { fee } else { fee.div_ceil(8) };
             fee.saturating_add(more.max(1))
         };
-        Self { cap: up(self.cap), tip: up(self.tip) }
+        let (cap, tip) = (up(self.cap), up(self.tip));
+        match raise {
+            Raise::Eighth => Self { cap, tip },
+            // Where tips are nearly nothing, as 1 wei on geth's development chain, doubling them alone would meet the limit of
+            // the cap long before the tip of the other transaction.
+            Raise::Double => Self { cap, tip: tip.max(QUIET_TIP).min(cap) },
+        }
     }
 }
 
@@ -153,6 +159,10 @@ mod tests {
         assert_eq!(spike.above(old, Raise::Eighth).map(|fees| fees.cap), Some(50 * GWEI));
         assert_eq!(spike.above(Fees { cap: 45 * GWEI, tip: 1 }, Raise::Eighth), None);
         assert_eq!(MARKET.above(old, Raise::Double), Some(Fees { cap: 42 * GWEI, tip: 2 * GWEI }));
+        let tipless = Fees { cap: 21 * GWEI, tip: 1 };
+        let doubled = Market { tip: 1, ..MARKET }.above(tipless, Raise::Double);
+        assert_eq!(doubled, Some(Fees { cap: 42 * GWEI, tip: GWEI }));
+        assert_eq!(Fees { cap: 4, tip: 1 }.raised(Raise::Double), Fees { cap: 8, tip: 8 });
         let beyond = Market { base: 51 * GWEI, ..MARKET };
         assert_eq!(beyond.above(old, Raise::Eighth), None);
         let refused = beyond.first().expect_err("above the limit").to_string();

@@ -57,10 +57,11 @@ mod tests {
             ("Nonce too low", Refusal::NonceUsed),
             ("replacement transaction underpriced", Refusal::Underpriced),
             ("transaction underpriced: gas tip cap 1, minimum needed 1000000", Refusal::Underpriced),
+            ("transaction gas price below minimum: gas tip cap 0, minimum needed 1", Refusal::Underpriced),
             ("ReplacementNotAllowed", Refusal::Underpriced),
             ("FeeTooLow, EffectivePriorityFeePerGas too low", Refusal::Underpriced),
             ("max fee per gas less than block base fee", Refusal::Underpriced),
-            ("insufficient funds for gas * price + value", Refusal::Other),
+            ("insufficient funds for gas * price + value: balance 0, tx cost 1, overshot 1", Refusal::Other),
             ("intrinsic gas too low", Refusal::Other),
             ("exceeds block gas limit", Refusal::Other),
         ] {

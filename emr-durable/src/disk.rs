@@ -16,7 +16,7 @@ use crate::{Step, Watch};
 /// The prefix of the names of unfinished files and folders.
 const UNFINISHED: &str = ".new-";
 /// How many bytes of a file that is written in parts are one write.
-const PART: usize = 1 << 18;
+pub(crate) const PART: usize = 1 << 18;
 
 /// The file system. Clones share the same disk.
 #[derive(Clone, Debug, Default)]
@@ -35,7 +35,7 @@ impl Disk {
         self.watch.as_ref()
     }
 
-    fn done(&self, step: Step<'_>) {
+    pub(crate) fn done(&self, step: Step<'_>) {
         if let Some(watch) = &self.watch {
             watch.done(step);
         }
@@ -286,11 +286,11 @@ impl Disk {
 }
 
 /// An unfinished file that is written in parts.
-struct Parts<'a> {
-    disk: &'a Disk,
-    path: &'a Path,
-    file: &'a mut File,
-    offset: u64,
+pub(crate) struct Parts<'a> {
+    pub(crate) disk: &'a Disk,
+    pub(crate) path: &'a Path,
+    pub(crate) file: &'a mut File,
+    pub(crate) offset: u64,
 }
 
 impl Write for Parts<'_> {
@@ -308,7 +308,7 @@ impl Write for Parts<'_> {
 
 /// Calls `fsync`. Nothing else in this project does, except redb for its own files.
 #[expect(clippy::disallowed_methods, reason = "the one place")]
-fn flush(file: &File) -> io::Result<()> {
+pub(crate) fn flush(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 

@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod copy;
 #[cfg(feature = "crash")]
 pub mod crash;
 #[cfg(feature = "redb")]

@@ -15,7 +15,7 @@ mod state;
 mod storage;
 mod tasks;
 
-pub use adopt::{AdoptError, adopt};
+pub use adopt::{AdoptError, StoppedNode, adopt};
 pub use derivation::DerivationError;
 pub use http::limits::Limits;
 pub use l1::clock::L1Ahead;

@@ -7,6 +7,7 @@ use std::{
 };
 
 use emr_durable::Disk;
+use emr_node::{AdoptError, StoppedNode};
 use serde::Serialize;
 
 use super::{HOSPITAL, deployment::DeploymentFile};
@@ -61,16 +62,19 @@ pub async fn run(options: &Options, from: &Path) -> Result<(), Failure> {
     let progress = Progress::start("copying");
     let (source, target) = (from.to_owned(), folder.clone());
     let copied = tokio::task::spawn_blocking(move || {
-        emr_node::adopt(&source.join("node"), &target.join("node")).or_exit(Exit::Storage)?;
-        let blocks = source.join("blocks");
-        let found = blocks.is_dir();
-        if found {
-            copy(&blocks, &target.join("blocks")).or_exit(Exit::Storage)?;
+        let disk = Disk::default();
+        let stopped = StoppedNode::hold(&source.join("node")).or_exit(Exit::Storage)?;
+        // Before the blocks are copied, which can take long.
+        let node = target.join("node");
+        if node.exists() {
+            return Err(AdoptError::Exists(node)).or_exit(Exit::Storage);
         }
+        let blocks = copy_blocks(&disk, &source.join("blocks"), &target.join("blocks"))?;
+        emr_node::adopt(&stopped, &node).or_exit(Exit::Storage)?;
         // Last: with this file the folder is complete.
         let file = fs::read(source.join(DeploymentFile::NAME)).or_exit(Exit::Storage)?;
-        Disk::default().replace(&target.join(DeploymentFile::NAME), &file).or_exit(Exit::Storage)?;
-        Ok::<_, Failure>(found)
+        disk.replace(&target.join(DeploymentFile::NAME), &file).or_exit(Exit::Storage)?;
+        Ok::<_, Failure>(blocks)
     });
     let blocks = copied.await.or_exit(Exit::Internal)??;
     drop(progress);
@@ -78,17 +82,25 @@ pub async fn run(options: &Options, from: &Path) -> Result<(), Failure> {
     print(&Adopted { from: from.to_owned(), folder, blocks }, options.json)
 }
 
-/// Copies the folders and files of a block store.
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let (kind, target) = (entry.file_type()?, to.join(entry.file_name()));
-        if kind.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else if kind.is_file() {
-            fs::copy(entry.path(), &target)?;
-        }
+/// Copies a block store. Returns whether there is one.
+fn copy_blocks(disk: &Disk, from: &Path, to: &Path) -> Result<bool, Failure> {
+    if !from.is_dir() {
+        return Ok(false);
     }
-    Ok(())
+    if to.exists() {
+        let message = format!(
+            "{} exists already: adopt into the folder of another identity. If an earlier `adopt` was interrupted, remove it",
+            to.display()
+        );
+        return Err(Failure::new(Exit::Refused, message));
+    }
+    // A kill leaves a folder under another name.
+    let new = to.with_extension("adopting");
+    if new.exists() {
+        disk.remove_folder_all(&new).or_exit(Exit::Storage)?;
+    }
+    disk.copy_folder(from, &new, &|_| true).or_exit(Exit::Storage)?;
+    disk.rename(&new, to).or_exit(Exit::Storage)?;
+    disk.sync_folder(to.parent().unwrap_or(to)).or_exit(Exit::Storage)?;
+    Ok(true)
 }

@@ -93,6 +93,28 @@ fn a_folder_takes_everything_in_it_along() -> TestResult {
 }
 
 #[test]
+fn a_copy_of_a_folder_is_whole_once_its_name_is_synced() -> TestResult {
+    let source = tempfile::tempdir()?;
+    fs::create_dir(source.path().join("deep"))?;
+    fs::write(source.path().join("deep/file"), b"bytes")?;
+    let journal = Journal::new()?;
+    let disk = journal.disk();
+    journal.begin("copy");
+    disk.copy_folder(source.path(), &journal.root().join("folder"), &|_| true)?;
+    disk.sync_folder(journal.root())?;
+    let acknowledged = journal.steps();
+    let check = |steps: usize, image: &Path| match fs::read(image.join("folder/deep/file")) {
+        Ok(bytes) if bytes == b"bytes" => Ok(()),
+        _ if steps < acknowledged => Ok(()),
+        other => Err(format!("{other:?}")),
+    };
+    journal.check(&ALL, no_sync, check)?;
+    let needed: [&str; 0] = [];
+    assert_eq!(journal.unneeded_syncs(&ALL, check), needed);
+    Ok(())
+}
+
+#[test]
 fn a_sync_that_is_left_out_is_found() -> TestResult {
     let journal = Journal::new()?;
     let disk = journal.disk();

@@ -51,11 +51,13 @@ pub(crate) struct Chain {
     pub(crate) chain_id: u64,
     pub(crate) store: Store,
     /// The newest blocks with their states, newest last. Never empty.
-    recent: RwLock<VecDeque<Arc<Tip>>>,
+    pub(crate) recent: RwLock<VecDeque<Arc<Tip>>>,
     /// Seconds by which the chain's clock runs ahead of the machine's.
-    clock_offset: AtomicU64,
+    pub(crate) clock_offset: AtomicU64,
+    /// The base fee that was asked for the next block, in wei; 0 if none was.
+    pub(crate) next_base_fee: AtomicU64,
     /// Locked while a block is made.
-    making: Mutex<()>,
+    pub(crate) making: Mutex<()>,
 }
 
 /// Why a chain could not be opened.
@@ -92,6 +94,7 @@ impl Chain {
             store,
             recent: RwLock::new(recent),
             clock_offset: AtomicU64::new(clock_offset),
+            next_base_fee: AtomicU64::new(0),
             making: Mutex::new(()),
         })
     }
@@ -122,7 +125,7 @@ impl Chain {
     }
 
     /// The block number of `id`; `None` for a hash that is not on the chain. `pending`, `safe` and `finalized` mean the
-    /// newest block, because this chain is never reorganised.
+    /// newest block, because this chain takes blocks back only if a test asks for it.
     pub(crate) fn number_of(&self, id: BlockId) -> Result<Option<u64>, RpcFailure> {
         Ok(match id {
             BlockId::Hash(hash) => self.store.number_of_block(&hash.block_hash)?,
@@ -158,7 +161,14 @@ impl Chain {
 
     /// Base fee of the next block, in wei.
     pub(crate) fn next_base_fee(&self) -> Result<u64, RpcFailure> {
-        Ok(next_base_fee(&self.tip()?.header))
+        Ok(self.base_fee_after(&self.tip()?.header))
+    }
+
+    fn base_fee_after(&self, parent: &Header) -> u64 {
+        match self.next_base_fee.load(Ordering::Relaxed) {
+            0 => next_base_fee(parent),
+            asked => asked,
+        }
     }
 
     /// Executes a signed transaction in a new block. When this returns, the block is on disk.
@@ -214,27 +224,14 @@ impl Chain {
         self.seal(&parent, header, None, &Changes::default())
     }
 
-    /// Moves the chain's clock `seconds` further ahead of the machine's clock. Returns the total difference.
-    pub(crate) fn advance_clock(&self, seconds: u64) -> Result<u64, RpcFailure> {
-        let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
-        let offset = self.clock_offset.load(Ordering::Relaxed);
-        // This is enough for any test, and keeps arithmetic on times from overflowing.
-        let ahead = offset.checked_add(seconds).filter(|ahead| *ahead <= u64::from(u32::MAX));
-        let ahead =
-            ahead.ok_or_else(|| RpcFailure::invalid_params("the clock cannot be set more than 2^32 s ahead"))?;
-        self.store.set_clock_offset(ahead)?;
-        self.clock_offset.store(ahead, Ordering::Relaxed);
-        Ok(ahead)
-    }
-
     /// The header of the block after `parent`, without the fields that depend on execution.
-    fn next_header(&self, parent: &Sealed<Header>) -> Header {
+    pub(crate) fn next_header(&self, parent: &Sealed<Header>) -> Header {
         let clock = now().saturating_add(self.clock_offset.load(Ordering::Relaxed));
         Header {
             parent_hash: parent.hash(),
             number: parent.number + 1,
             timestamp: clock.max(parent.timestamp + 1),
-            base_fee_per_gas: Some(next_base_fee(parent)),
+            base_fee_per_gas: Some(self.base_fee_after(parent)),
             // There is no beacon chain, so this is not random: everyone knows the value in advance, but it differs per
             // block.
             mix_hash: keccak256(parent.hash()),
@@ -243,7 +240,7 @@ impl Chain {
     }
 
     /// Completes a block, writes it and makes it the newest. The caller holds `making`.
-    fn seal(
+    pub(crate) fn seal(
         &self,
         parent: &Tip,
         mut header: Header,
@@ -260,6 +257,7 @@ impl Chain {
         }
         let block = StoredBlock { header: header.seal_slow(), transaction };
         self.store.append(&block, changes, &parent.state.undo(changes))?;
+        self.next_base_fee.store(0, Ordering::Relaxed);
 
         let mut recent = self.recent.write().unwrap_or_else(PoisonError::into_inner);
         recent.push_back(Arc::new(Tip { header: block.header, state }));

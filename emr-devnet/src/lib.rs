@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod chain;
+mod controls;
 mod evm;
 mod failure;
 mod rpc;

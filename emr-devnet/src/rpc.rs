@@ -7,7 +7,7 @@ use alloy::{
     primitives::{Address, B256, Bytes, U64, U256},
     rpc::types::{FeeHistory, Filter, FilterBlockOption, Log, TransactionRequest},
 };
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue, value::to_raw_value};
 
 use crate::{
@@ -113,16 +113,36 @@ pub(crate) fn answer(chain: &Chain, method: &str, params: Option<&RawValue>) -> 
         "eth_getLogs" => json(logs(chain, &p.next("filter")?)?),
         "evm_increaseTime" => {
             let seconds: Value = p.next("seconds")?;
-            let parsed = seconds.as_u64().or_else(|| serde_json::from_value::<U64>(seconds).ok().map(|n| n.to()));
-            let seconds = parsed.ok_or_else(|| RpcFailure::invalid_params("seconds must be a number"))?;
-            json(chain.advance_clock(seconds)?)
+            json(chain.advance_clock(number(&seconds, "seconds")?)?)
         }
         "evm_mine" => {
             chain.mine_empty()?;
             json("0x0")
         }
+        "evm_snapshot" => json(chain.tip()?.header.hash()),
+        "evm_revert" => json(chain.take_back_to(p.next("snapshot")?)?),
+        "anvil_reorg" => {
+            let depth: Value = p.next("depth")?;
+            let transactions: Vec<Value> = p.optional("transactions")?.unwrap_or_default();
+            if !transactions.is_empty() {
+                return Err(RpcFailure::invalid_params("the new blocks can only be empty"));
+            }
+            chain.reorganise(number(&depth, "depth")?)?;
+            json(Value::Null)
+        }
+        "anvil_setNextBlockBaseFeePerGas" => {
+            let fee: Value = p.next("base fee")?;
+            chain.set_next_base_fee(number(&fee, "the base fee")?)?;
+            json(Value::Null)
+        }
         _ => Err(RpcFailure::unknown_method(method)),
     }
+}
+
+/// A number, as JSON writes it or as a hexadecimal quantity.
+fn number(value: &Value, name: &str) -> Result<u64, RpcFailure> {
+    let quantity = || U64::deserialize(value).ok().map(|quantity| quantity.to());
+    value.as_u64().or_else(quantity).ok_or_else(|| RpcFailure::invalid_params(format!("{name} must be a number")))
 }
 
 fn json<T: Serialize>(value: T) -> Result<Box<RawValue>, RpcFailure> {
@@ -236,7 +256,9 @@ fn fee_history(chain: &Chain, params: &mut Params) -> Result<Box<RawValue>, RpcF
         // A block has one transaction, so every percentile is its tip.
         rewards.push(vec![view::priority_fee(&block); percentiles.as_ref().map_or(0, Vec::len)]);
         if number == newest {
-            history.base_fee_per_gas.push(u128::from(crate::chain::next_base_fee(&block.header)));
+            let is_tip = block.header.hash() == chain.tip()?.header.hash();
+            let next = if is_tip { chain.next_base_fee()? } else { crate::chain::next_base_fee(&block.header) };
+            history.base_fee_per_gas.push(u128::from(next));
             history.base_fee_per_blob_gas.push(1);
         }
     }

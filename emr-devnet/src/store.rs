@@ -23,7 +23,7 @@ use crate::world_state::{AccountHead, Changes, WorldState};
 /// File name of the chain inside its folder.
 const FILE: &str = "chain.redb";
 /// Version of the tables below.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// The size of the page cache in bytes. (The state itself is held in memory.)
 const CACHE: usize = 16 << 20;
 /// The number of newest blocks whose state can be read and proved.
@@ -168,7 +168,7 @@ impl Store {
 
         let head = field("head")?;
         let mut recent = Vec::new();
-        for number in (head.saturating_sub(KEPT_STATES - 1)..=head).rev() {
+        for number in (field("oldest_state")?..=head).rev() {
             let row = blocks.get(number)?.ok_or_else(|| damaged(format!("block {number} is missing")))?;
             let header = decode_header(row.value().0)?;
             if header.number != number || header.state_root != state.root() {
@@ -203,6 +203,43 @@ impl Store {
     pub(crate) fn append(&self, block: &StoredBlock, changes: &Changes, undo: &Changes) -> Result<(), StoreError> {
         let write = self.database.begin_write()?;
         append(&write, block, changes, undo)?;
+        Ok(write.commit()?)
+    }
+
+    /// Takes the newest blocks back, durably, until `to` is the newest. The state after it must be readable.
+    pub(crate) fn take_back(&self, to: u64) -> Result<(), StoreError> {
+        let write = self.database.begin_write()?;
+        {
+            let mut meta = write.open_table(META)?;
+            let head = meta.get("head")?.ok_or_else(|| damaged("no head"))?.value();
+            meta.insert("head", to)?;
+            let mut blocks = write.open_table(BLOCKS)?;
+            let mut numbers = write.open_table(NUMBER_OF_BLOCK)?;
+            let mut by_transaction = write.open_table(NUMBER_OF_TRANSACTION)?;
+            for number in to + 1..=head {
+                let row = blocks.remove(number)?.ok_or_else(|| damaged(format!("block {number} is missing")))?;
+                let (header, transaction, _) = row.value();
+                numbers.remove(&decode_header(header)?.hash().0)?;
+                if !transaction.is_empty() {
+                    let transaction = TxEnvelope::decode_2718_exact(transaction).map_err(damaged)?;
+                    by_transaction.remove(&transaction.tx_hash().0)?;
+                }
+            }
+            // The rows are in the order of their blocks. What the oldest block that is taken back replaced is what the state was before it.
+            let mut before = Changes::default();
+            let mut accounts = write.open_table(UNDO_ACCOUNTS)?;
+            for row in accounts.extract_from_if((to + 1, &[0; 20]).., |_, _| true)? {
+                let (key, value) = row?;
+                before.accounts.entry(Address::from(key.value().1)).or_insert(value.value().map(account_head));
+            }
+            let mut slots = write.open_table(UNDO_SLOTS)?;
+            for row in slots.extract_from_if((to + 1, &[0; 20], &[0; 32]).., |_, _| true)? {
+                let (key, value) = row?;
+                let (_, address, slot) = key.value();
+                before.slots.entry((Address::from(address), word(slot))).or_insert(word(value.value()));
+            }
+            set_state(&mut write.open_table(ACCOUNTS)?, &mut write.open_table(SLOTS)?, &before)?;
+        }
         Ok(write.commit()?)
     }
 
@@ -260,7 +297,13 @@ fn append(
     undo: &Changes,
 ) -> Result<(), StoreError> {
     let number = block.header.number;
-    write.open_table(META)?.insert("head", number)?;
+    {
+        let mut meta = write.open_table(META)?;
+        meta.insert("head", number)?;
+        // Blocks that were taken back do not bring older states back.
+        let before = meta.get("oldest_state")?.map_or(0, |oldest| oldest.value());
+        meta.insert("oldest_state", before.max((number + 1).saturating_sub(KEPT_STATES)))?;
+    }
     write.open_table(NUMBER_OF_BLOCK)?.insert(&block.header.hash().0, number)?;
     let (mut transaction, mut receipt) = (Vec::new(), Vec::new());
     let mut by_transaction = write.open_table(NUMBER_OF_TRANSACTION)?;

@@ -3,5 +3,6 @@
 mod conformance;
 mod crash;
 mod power_cut;
+mod reorganisation;
 mod same_as_anvil;
 mod server;

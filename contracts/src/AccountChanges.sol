@@ -89,7 +89,7 @@ abstract contract AccountChanges is IAccountChanges, Registry {
         // Everybody knows the signature of a relayed registration. With a nonce that is used, it counts no more.
         _useNonce(owner);
         delete _accounts[account];
-        _accountOf[owner] = NO_ACCOUNT;
+        _holdings[owner].account = NO_ACCOUNT;
         delete _registrationHashes[account];
         emit RegistrationWithdrawn(account, owner);
     }
@@ -104,14 +104,10 @@ abstract contract AccountChanges is IAccountChanges, Registry {
             : revocation.directory == 0;
         if (!slotFits || !directoryFits) revert InvalidRevocation();
 
-        if (revocation.all) {
-            uint256[4] memory all = Entry.revokeAll(account, revocation.replaceDirectory, revocation.directory);
-            _enqueueChange(account, Once.RevokeAll, stored.entry, all);
-        } else {
-            uint256[4] memory one =
-                Entry.revokeSlot(account, revocation.slot, revocation.replaceDirectory, revocation.directory);
-            _enqueueChange(account, Once.RevokeSlot, stored.entry, one);
-        }
+        uint256[4] memory entry = revocation.all
+            ? Entry.revokeAll(account, revocation.replaceDirectory, revocation.directory)
+            : Entry.revokeSlot(account, revocation.slot, revocation.replaceDirectory, revocation.directory);
+        _enqueueChange(account, stored.entry, entry);
         emit Revoked(account, revocation);
     }
 
@@ -121,22 +117,23 @@ abstract contract AccountChanges is IAccountChanges, Registry {
         if (registration.role != stored.role || !(registration.org == stored.org)) revert AnotherRole(account);
         Keys memory keys = _checkedKeys(owner, registration);
         uint256[4] memory entry = Entry.rotateKey(account, keys.ax, keys.ay, keys.encryptionCommitment);
-        _enqueueChange(account, Once.Keys, stored.entry, entry);
+        _enqueueChange(account, stored.entry, entry);
         emit KeysRotated(account, keys);
     }
 
     function _close(address owner) private {
         (AccountIndex account, Account storage stored) = _accountOfOwner(owner);
         _requireOpen(account, stored);
-        // Governance no longer counts a suspended hospital.
-        if (stored.standing == Standing.Admitted) _tellGovernance(account, stored.role, false);
+        bool counted = stored.standing == Standing.Admitted;
         stored.standing = Standing.Closed;
-        _enqueueChange(account, Once.Status, stored.entry, Entry.setStatus(account, STATUS_CLOSED));
+        // Governance no longer counts a suspended hospital.
+        if (counted) _tellGovernance(account, stored);
+        _enqueueChange(account, stored.entry, Entry.setStatus(account, STATUS_CLOSED));
         emit Closed(account);
     }
 
-    function _accountOfOwner(address owner) private view returns (AccountIndex account, Account storage stored) {
-        account = _accountOf[owner];
+    function _accountOfOwner(address owner) internal view returns (AccountIndex account, Account storage stored) {
+        account = _holdings[owner].account;
         if (account == NO_ACCOUNT) revert NotRegistered(owner);
         stored = _accounts[account];
     }

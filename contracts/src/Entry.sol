@@ -60,6 +60,16 @@ library Entry {
         return [_head(KIND_FORCED_REVOKE, account) | (replaceDirectory ? 1 : 0), 0, 0, directory];
     }
 
+    /// @notice Whether an entry admits an account.
+    function isRegistration(uint256[4] memory words) internal pure returns (bool) {
+        return words[0] >> 83 == KIND_REGISTER;
+    }
+
+    /// @notice Which change of an account an entry is, 0 to 3: status, keys, all grants, one grant. An account can have only one of each waiting.
+    function variety(uint256[4] memory words) internal pure returns (uint256) {
+        return (words[0] >> 83) - KIND_SET_STATUS + (words[0] >> 17 & TREE_GRANTS);
+    }
+
     function _head(uint256 kind, AccountIndex account) private pure returns (uint256) {
         return kind << 83 | uint256(AccountIndex.unwrap(account)) << 59;
     }

@@ -4,6 +4,7 @@ pragma solidity 0.8.37;
 import {IGovernance} from "./governance/IGovernance.sol";
 import {IGoverned} from "./governance/IGoverned.sol";
 import {IAccountChanges} from "./IAccountChanges.sol";
+import {IOwnership} from "./IOwnership.sol";
 import {IQueue} from "./IQueue.sol";
 import {IRegistry} from "./IRegistry.sol";
 import {ISettlement} from "./ISettlement.sol";
@@ -11,7 +12,7 @@ import {StateRoot} from "./Types.sol";
 
 /// @title The EMR rollup on L1
 /// @notice Keeps a state root, the queues of L1 operations and the registry of participants.
-interface IEmrRollup is ISettlement, IAccountChanges, IRegistry, IQueue, IGoverned {
+interface IEmrRollup is ISettlement, IOwnership, IAccountChanges, IRegistry, IQueue, IGoverned {
     /// @notice The parameters of a deployment.
     /// @param sizes The sizes in which batches are proved: 1 to 8. Each verifier must have code, each size must take queue entries, and one
     /// must take L2 operations.

@@ -4,7 +4,7 @@ pragma solidity 0.8.37;
 import {AccountIndex, Role, Standing} from "./Types.sol";
 
 /// @title Registration, endorsement, admission and suspension of participants
-/// @notice An owner has one account. A patient's Register entry is queued at once. That of a doctor or hospital is
+/// @notice An owner has one account, and registers one at most. A patient's Register entry is queued at once. That of a doctor or hospital is
 /// queued when the registrar admits it.
 interface IRegistry {
     /// @notice The data that an owner registers.
@@ -29,7 +29,7 @@ interface IRegistry {
     }
 
     /// @notice An account.
-    /// @param owner The Ethereum account that owns it.
+    /// @param owner The Ethereum account that owns it now.
     /// @param role Its role.
     /// @param standing How it stands.
     /// @param org A doctor's organisation, or 0.
@@ -79,7 +79,7 @@ interface IRegistry {
     /// @notice The registrar ended the suspension of an account, or no longer holds its registration back.
     event Reinstated(AccountIndex indexed account);
 
-    /// @notice The owner has an account already.
+    /// @notice The owner has an account already, or registered one that another address owns now.
     error AlreadyRegistered(address owner, AccountIndex account);
     /// @notice All 2^24 - 1 account indices are assigned.
     error AccountsExhausted();
@@ -109,7 +109,7 @@ interface IRegistry {
     error NotEndorsed(AccountIndex hospital, address doctor);
     /// @notice What the owner signed is past its deadline.
     error RegistrationExpired(uint256 deadline);
-    /// @notice The owner withdrew a registration, so what they signed counts no more. They can still call `register`.
+    /// @notice The owner withdrew a registration, or owned an account, so what they signed counts no more. They can still call `register`.
     error RelayedRegistrationUsed(address owner);
     /// @notice The owner did not sign this for this chain and contract.
     error InvalidOwnerSignature(address owner);
@@ -167,7 +167,7 @@ interface IRegistry {
     /// @notice The owner's account, or 0 if the owner has no account.
     function accountOf(address owner) external view returns (AccountIndex);
 
-    /// @notice The account's owner, or the zero address if the index is not assigned.
+    /// @notice The account's present owner, or the zero address if the index is not assigned.
     function ownerOf(AccountIndex account) external view returns (address);
 
     /// @notice The account, or zeros if the index is not assigned.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 pragma solidity 0.8.37;
 
+import {Entry} from "./Entry.sol";
 import {Governed} from "./Governed.sol";
 import {IGoverned} from "./governance/IGoverned.sol";
 import {IQueue} from "./IQueue.sol";
@@ -17,14 +18,6 @@ abstract contract Queue is IQueue, Governed {
     /// @inheritdoc IQueue
     uint256 public constant URGENT_FEE_STEP = 0.0001 ether;
 
-    /// The entries of which an account can have only one waiting.
-    enum Once {
-        RevokeSlot,
-        RevokeAll,
-        Status,
-        Keys
-    }
-
     /// One word for each entry: 216 bits of the hash of its words, and the time at which it was appended (40 bits).
     struct Entries {
         mapping(uint256 index => uint256 hashAndTime) word;
@@ -33,7 +26,7 @@ abstract contract Queue is IQueue, Governed {
 
     Entries private _urgent;
     Entries private _ordinary;
-    /// For each account, 64 bits for each member of `Once`: the position of the newest entry, plus 1; 0 if there was none.
+    /// For each account, 64 bits for each `Entry.variety`: the position of the newest entry, plus 1; 0 if there was none.
     mapping(AccountIndex account => uint256 positions) private _newest;
     mapping(address account => uint256 amount) private _credits;
     uint256 private _creditsInAll;
@@ -95,18 +88,18 @@ abstract contract Queue is IQueue, Governed {
 
     /// @dev Appends a registration. Returns its position.
     function _enqueueRegistration(uint256[4] memory words) internal returns (uint256) {
-        return _append(QueueName.Ordinary, words);
+        return _append(words);
     }
 
     /// @dev Appends an entry that changes an account to the urgent queue, for its fee. The registration of the account must be settled: before,
     /// the change would have no effect, and behind it in the ordinary queue it would wait as long as registrations can.
     /// @param registration The position of the account's Register entry in the ordinary queue.
-    function _enqueueChange(AccountIndex account, Once once, uint256 registration, uint256[4] memory words) internal {
+    function _enqueueChange(AccountIndex account, uint256 registration, uint256[4] memory words) internal {
         if (registration >= QueueIndex.unwrap(_progress.ordinaryHead)) {
             revert EntryWaiting(account, QueueName.Ordinary, QueueIndex.wrap(uint56(registration)));
         }
         uint256 newest = _newest[account];
-        uint256 shift = 64 * uint256(once);
+        uint256 shift = 64 * Entry.variety(words);
         uint64 before = uint64(newest >> shift);
         if (before > QueueIndex.unwrap(_progress.urgentHead)) {
             revert EntryWaiting(account, QueueName.Urgent, QueueIndex.wrap(uint56(before - 1)));
@@ -114,7 +107,7 @@ abstract contract Queue is IQueue, Governed {
 
         uint256 fee = urgentFee();
         if (msg.value < fee) revert UrgentFeeMissing(fee, msg.value);
-        uint256 index = _append(QueueName.Urgent, words);
+        uint256 index = _append(words);
         _newest[account] = newest & ~(uint256(type(uint64).max) << shift) | (index + 1) << shift;
 
         if (msg.value > fee) _credit(msg.sender, msg.value - fee);
@@ -173,7 +166,8 @@ abstract contract Queue is IQueue, Governed {
         return rolling;
     }
 
-    function _append(QueueName queue, uint256[4] memory words) private returns (uint256 index) {
+    function _append(uint256[4] memory words) private returns (uint256 index) {
+        QueueName queue = Entry.isRegistration(words) ? QueueName.Ordinary : QueueName.Urgent;
         Entries storage entries = _entries(queue);
         index = entries.length;
         entries.length = index + 1;

@@ -24,12 +24,19 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
 
     AccountIndex internal constant NO_ACCOUNT = AccountIndex.wrap(0);
 
+    /// The account that an address owns, and the one that it registered and another address then got; 0 if there is none.
+    struct Holding {
+        AccountIndex account;
+        AccountIndex givenAway;
+    }
+
     /// @inheritdoc IRegistry
     uint256 public registrationFee;
 
     AccountIndex private _lastAccount;
     mapping(AccountIndex account => Account) internal _accounts;
-    mapping(address owner => AccountIndex) internal _accountOf;
+    /// One word for each address, because every registration reads both.
+    mapping(address owner => Holding) internal _holdings;
     mapping(AccountIndex account => bytes32) internal _registrationHashes;
     mapping(AccountIndex hospital => mapping(address doctor => bool)) private _endorsed;
 
@@ -97,8 +104,8 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
             if (stored.role == Role.Patient) revert PatientsAreNotSuspended(account);
             if (stored.standing != Standing.Admitted) revert NotPending(account, stored.standing);
             stored.standing = Standing.Suspended;
-            _tellGovernance(account, stored.role, false);
-            _enqueueChange(account, Once.Status, stored.entry, Entry.setStatus(account, STATUS_SUSPENDED));
+            _tellGovernance(account, stored);
+            _enqueueChange(account, stored.entry, Entry.setStatus(account, STATUS_SUSPENDED));
         }
         emit Suspended(account);
     }
@@ -112,8 +119,8 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
         } else {
             if (stored.standing != Standing.Suspended) revert NotSuspended(account, stored.standing);
             stored.standing = Standing.Admitted;
-            _tellGovernance(account, stored.role, true);
-            _enqueueChange(account, Once.Status, stored.entry, Entry.setStatus(account, STATUS_ACTIVE));
+            _tellGovernance(account, stored);
+            _enqueueChange(account, stored.entry, Entry.setStatus(account, STATUS_ACTIVE));
         }
         emit Reinstated(account);
     }
@@ -125,7 +132,7 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
 
     /// @inheritdoc IRegistry
     function accountOf(address owner) external view returns (AccountIndex) {
-        return _accountOf[owner];
+        return _holdings[owner].account;
     }
 
     /// @inheritdoc IRegistry
@@ -156,8 +163,9 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
     /// @dev Checks a registration, assigns an account index, and queues the entry of a patient.
     function _register(address owner, Registration calldata registration) private returns (AccountIndex account) {
         if (msg.value != registrationFee) revert WrongFee(registrationFee, msg.value);
-        if (!(_accountOf[owner] == NO_ACCOUNT)) revert AlreadyRegistered(owner, _accountOf[owner]);
         if (AccountIndex.unwrap(_lastAccount) == type(uint24).max) revert AccountsExhausted();
+        account = _lastAccount.nextAccount();
+        _requireFree(owner, account);
 
         Role role = registration.role;
         AccountIndex org = registration.org;
@@ -169,9 +177,8 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
         Candidate memory candidate =
             Candidate({owner: owner, role: role, org: org, keys: _checkedKeys(owner, registration)});
 
-        account = _lastAccount.nextAccount();
         _lastAccount = account;
-        _accountOf[owner] = account;
+        _holdings[owner].account = account;
         Account storage stored = _accounts[account];
         (stored.owner, stored.role, stored.org) = (owner, role, org);
         emit Registered(account, owner, role, org);
@@ -193,12 +200,12 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
         Account storage stored = _accounts[account];
         stored.standing = Standing.Admitted;
         stored.entry = uint48(entry);
-        _tellGovernance(account, candidate.role, true);
+        _tellGovernance(account, stored);
     }
 
     /// @dev Governance knows which hospitals are admitted and not suspended: they vote.
-    function _tellGovernance(AccountIndex account, Role role, bool active) internal {
-        if (role == Role.Hospital) governance.hospitalChanged(account, active);
+    function _tellGovernance(AccountIndex account, Account storage stored) internal {
+        if (stored.role == Role.Hospital) governance.hospitalChanged(account, stored.standing == Standing.Admitted);
     }
 
     /// @dev Checks the keys of a registration or of a rotation, and what proves that the owner holds them.
@@ -218,6 +225,18 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
         if (!SignatureChecker.isValidSignatureNowCalldata(owner, _hashTypedDataV4(structHash), signature)) {
             revert InvalidOwnerSignature(owner);
         }
+    }
+
+    /// @dev Requires that `owner` can become the owner of `account`. Who registered an account owns no other one later: others know
+    /// the account by this address, for ever.
+    function _requireFree(address owner, AccountIndex account) internal view {
+        Holding memory held = _holdings[owner];
+        AccountIndex other = held.account;
+        if (other == NO_ACCOUNT) {
+            other = held.givenAway;
+            if (other == account) return;
+        }
+        if (!(other == NO_ACCOUNT)) revert AlreadyRegistered(owner, other);
     }
 
     /// @dev Computes the rollup key `A = 8Q`, which has prime order.
@@ -287,7 +306,7 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
 
     /// @dev Returns the caller's account, which must be an admitted hospital.
     function _callersHospital() private view returns (AccountIndex account) {
-        account = _accountOf[msg.sender];
+        account = _holdings[msg.sender].account;
         _requireHospital(account);
     }
 }

@@ -8,10 +8,10 @@ import {Offices} from "./Offices.sol";
 /// @title What enough guardians do together
 /// @notice They halt settlement, end a halt, and cancel proposals. They change nothing else.
 abstract contract Guardians is Offices {
-    /// The name of the action `halt`.
-    bytes32 public constant HALT = keccak256("HALT");
+    /// The name of the action `halt`. Immutable: for a constant the compiler makes a copy of `_agree`, and the creation code has a limit.
+    bytes32 public immutable HALT = keccak256("HALT");
     /// The name of the action `resume`.
-    bytes32 public constant RESUME = keccak256("RESUME");
+    bytes32 public immutable RESUME = keccak256("RESUME");
     /// The longest time between the first and the last agreement.
     uint256 public constant AGREEMENT_TIME = 3 days;
 

@@ -32,8 +32,10 @@ abstract contract Crowd is Settler {
         bytes memory call = abi.encodeCall(IRegistry.register, (_registration(addr, Role.Patient, false)));
         _expect(DONE, _send(addr, FEE, call), "register");
         fees += FEE;
-        accounts.push(Account(owners.length, Role.Patient, Standing.Pending, 0, false, false));
-        owners.push(Owner({addr: addr, key: 0, role: Role.Patient, account: uint24(accounts.length), nonce: 0}));
+        accounts.push(Account(owners.length, owners.length, Role.Patient, Standing.Pending, 0, false, false));
+        owners.push(
+            Owner({addr: addr, key: 0, role: Role.Patient, account: uint24(accounts.length), nonce: 0, gave: 0})
+        );
         _pushOrdinary(uint24(accounts.length));
     }
 

@@ -141,7 +141,7 @@ abstract contract Governing is Batches, Owners {
         return UnixTime.wrap(uint40(time));
     }
 
-    function _register(address owner, IRegistry.Registration memory registration) private returns (AccountIndex) {
+    function _register(address owner, IRegistry.Registration memory registration) internal returns (AccountIndex) {
         vm.deal(owner, 1000 ether);
         _expect(DONE, _send(owner, FEE, abi.encodeCall(IRegistry.register, (registration))), "register");
         return rollup.accountOf(owner);

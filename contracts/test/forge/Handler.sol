@@ -2,6 +2,7 @@
 pragma solidity 0.8.37;
 
 import {IAccountChanges} from "../../src/IAccountChanges.sol";
+import {IOwnership} from "../../src/IOwnership.sol";
 import {IQueue} from "../../src/IQueue.sol";
 import {IRegistry} from "../../src/IRegistry.sol";
 import {ISettlement} from "../../src/ISettlement.sol";
@@ -15,6 +16,8 @@ import {FIELD, between, hashed, vm} from "./Vm.sol";
 contract Handler is Officials {
     uint256 private constant ACTIVE = 6;
     uint256 private constant PASSIVE = 46;
+    /// They register nothing, and get accounts of others.
+    uint256 private constant RESERVE = 6;
     uint256 private constant FAR = type(uint256).max;
 
     struct Relayed {
@@ -30,10 +33,12 @@ contract Handler is Officials {
         _strangersWait(24 hours);
         _beginTerm(SEQUENCER);
         _readRsaKey();
-        for (uint256 i = 0; i < ACTIVE + PASSIVE; ++i) {
-            Role role = i < 2 ? Role.Patient : i < 4 ? Role.Doctor : i < ACTIVE ? Role.Hospital : Role.Patient;
+        for (uint256 i = 0; i < ACTIVE + PASSIVE + RESERVE; ++i) {
+            uint256 place = i < ACTIVE + PASSIVE ? i : i - ACTIVE - PASSIVE;
+            Role role = place < 2 ? Role.Patient : place < 4 ? Role.Doctor : Role.Hospital;
+            if (place >= ACTIVE) role = Role.Patient;
             address addr = vm.addr(i + 1);
-            owners.push(Owner({addr: addr, key: i + 1, role: role, account: 0, nonce: 0}));
+            owners.push(Owner({addr: addr, key: i + 1, role: role, account: 0, nonce: 0, gave: 0}));
             vm.deal(addr, 1000 ether);
         }
         // Patients whose only part is to flood the urgent queue.
@@ -56,6 +61,11 @@ contract Handler is Officials {
 
     function ownerAt(uint256 i) external view returns (address, uint24) {
         return (owners[i].addr, owners[i].account);
+    }
+
+    function registrant(uint24 account) external view returns (address) {
+        Account storage it = accounts[account - 1];
+        return it.standing == Standing.None ? address(0) : owners[it.registrant].addr;
     }
 
     function payersInAll() external view returns (uint256) {
@@ -199,15 +209,43 @@ contract Handler is Officials {
         }
     }
 
+    /// @dev Among four who have the same role: two of them register, two do not.
+    function changeOwner(uint256 who, uint256 random) external {
+        uint256 to = _sameRole(who, hashed(random, 1));
+        (Owner storage owner, Owner storage next) = (owners[_sameRole(who, hashed(random, 2))], owners[to]);
+        bytes32 hash = _changeStruct(AccountIndex.wrap(owner.account), owner.addr, next.addr, owner.nonce, FAR);
+        bool forged = random % 8 == 1;
+        bytes memory call = abi.encodeCall(
+            IOwnership.changeOwner,
+            (owner.addr, next.addr, FAR, _signed(owner.key, hash), _signed(forged ? 1000 : next.key, hash))
+        );
+        bytes4 expected = _ownerError(owner, false);
+        if (expected == DONE && accounts[owner.account - 1].standing < Standing.Admitted) {
+            expected = IOwnership.NotAdmitted.selector;
+        }
+        if (expected == DONE && forged) expected = IRegistry.InvalidOwnerSignature.selector;
+        bool free = next.account == 0 && (next.gave == 0 || next.gave == owner.account);
+        if (expected == DONE && !free) expected = IRegistry.AlreadyRegistered.selector;
+        if (!_does(expected, STRANGER, 0, call)) return;
+        _relayed.push(Relayed(owner.addr, call));
+        Account storage it = accounts[owner.account - 1];
+        owners[it.registrant].gave = owner.account;
+        (it.owner, next.account, owner.account) = (to, owner.account, 0);
+        (owner.nonce, next.nonce) = (owner.nonce + 1, next.nonce + 1);
+    }
+
     /// @dev What was relayed once is refused the second time, from any sender and with any payment.
     function repeat(uint256 random) external {
         if (_relayed.length == 0) return;
         Relayed storage message = _relayed[random % _relayed.length];
-        bool registration = bytes4(message.call) == IRegistry.registerFor.selector;
-        bytes4 got = _send(random % 2 == 0 ? STRANGER : message.owner, registration ? FEE : 1 ether, message.call);
+        bytes4 what = bytes4(message.call);
+        uint256 value = what == IRegistry.registerFor.selector ? FEE : what == IOwnership.changeOwner.selector ? 0 : 1 ether;
+        bytes4 got = _send(random % 2 == 0 ? STRANGER : message.owner, value, message.call);
+        // A former owner may have no account.
+        bool none = got == IAccountChanges.NotRegistered.selector || got == IOwnership.NotAdmitted.selector;
         vm.assertTrue(
             got == IRegistry.InvalidOwnerSignature.selector || got == IRegistry.AlreadyRegistered.selector
-                || got == IRegistry.RelayedRegistrationUsed.selector,
+                || got == IRegistry.RelayedRegistrationUsed.selector || (none && what == IOwnership.changeOwner.selector),
             "a signed message counts twice"
         );
     }
@@ -268,7 +306,7 @@ contract Handler is Officials {
         if (!_does(expected, relayed ? STRANGER : owner.addr, value, call)) return;
         if (relayed) _relayed.push(Relayed(owner.addr, call));
         fees += FEE;
-        accounts.push(Account(who, owner.role, Standing.Pending, org, second, false));
+        accounts.push(Account(who, who, owner.role, Standing.Pending, org, second, false));
         owner.account = uint24(accounts.length);
         if (owner.role == Role.Patient) _pushOrdinary(owner.account);
     }
@@ -321,6 +359,11 @@ contract Handler is Officials {
         it.replaceDirectory = random % 4 < 2;
         if (it.replaceDirectory) it.directory = hashed(random, 2) % (random % 32 < 2 ? FIELD : 2 ** 248);
         else if (random % 64 < 4) it.directory = 1;
+    }
+
+    function _sameRole(uint256 who, uint256 random) private pure returns (uint256) {
+        uint256 one = 2 * (who % (ACTIVE / 2)) + random % 2;
+        return random % 4 < 2 ? one : ACTIVE + PASSIVE + one;
     }
 
     function _anyAccount(uint256 random) private view returns (uint24) {

@@ -5,6 +5,7 @@ import {AccountIndex, QueueIndex, QueueName, Role, Standing, UnixTime} from "../
 import {IGovernance} from "../../src/governance/IGovernance.sol";
 import {IGoverned} from "../../src/governance/IGoverned.sol";
 import {IAccountChanges} from "../../src/IAccountChanges.sol";
+import {IOwnership} from "../../src/IOwnership.sol";
 import {IQueue} from "../../src/IQueue.sol";
 import {IRegistry} from "../../src/IRegistry.sol";
 import {ISettlement} from "../../src/ISettlement.sol";
@@ -44,7 +45,7 @@ contract InvariantsTest {
         uint8[6] memory early = [0, 0, 8, 18, 20, 22];
         for (uint256 i = 0; i < 180; ++i) _act(early[i % 6], hashed(i, 0));
         for (uint256 i = 180; i < 2400; ++i) _act(hashed(i, 1) % 32, hashed(i, 0));
-        bytes4[23] memory transitions = [
+        bytes4[24] memory transitions = [
             IRegistry.register.selector,
             IRegistry.registerFor.selector,
             IRegistry.endorse.selector,
@@ -59,6 +60,7 @@ contract InvariantsTest {
             IAccountChanges.closeAccount.selector,
             IAccountChanges.closeAccountFor.selector,
             IAccountChanges.withdrawRegistration.selector,
+            IOwnership.changeOwner.selector,
             ISettlement.collectFees.selector,
             IQueue.withdrawCredit.selector,
             IGoverned.halt.selector,
@@ -111,6 +113,7 @@ contract InvariantsTest {
         else if (which == 17) _handler.settleOtherData(random);
         else if (which == 18) _handler.settleDue(random);
         else if (which == 19) _handler.settleOverdue(random);
+        else if (which == 24) _handler.changeOwner(who, random);
         else if (which == 25) flag ? _handler.halt(random) : _handler.resume(random);
         else if (which == 26) _handler.offer(random);
         else if (which == 27) _handler.accept(random);
@@ -133,6 +136,9 @@ contract InvariantsTest {
         for (uint24 account = 1; account <= _handler.accountsInAll(); ++account) {
             IRegistry.Account memory it = _rollup.accountAt(AccountIndex.wrap(account));
             vm.assertEq(uint256(it.standing), uint256(_handler.standing(account)), "standing");
+            vm.assertEq(_rollup.registrantOf(AccountIndex.wrap(account)), _handler.registrant(account), "registrant");
+            uint24 back = AccountIndex.unwrap(_rollup.accountOf(it.owner));
+            vm.assertEq(back, it.standing == Standing.None ? 0 : account, "the owner's account");
             bool active = UnixTime.unwrap(governance.activeSince(AccountIndex.wrap(account))) != 0;
             vm.assertTrue(active == (it.role == Role.Hospital && it.standing == Standing.Admitted), "an active hospital");
         }

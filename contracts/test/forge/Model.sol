@@ -38,10 +38,13 @@ abstract contract Model is Batches, Owners {
         Role role;
         uint24 account;
         uint256 nonce;
+        /// The account that they registered and gave away at least once.
+        uint24 gave;
     }
 
     struct Account {
         uint256 owner;
+        uint256 registrant;
         Role role;
         Standing standing;
         uint24 org;
@@ -260,7 +263,7 @@ abstract contract Model is Batches, Owners {
     {
         if (relayed && owner.nonce != 0) return IRegistry.RelayedRegistrationUsed.selector;
         if (value != FEE) return IRegistry.WrongFee.selector;
-        if (owner.account != 0) return IRegistry.AlreadyRegistered.selector;
+        if (owner.account != 0 || owner.gave != 0) return IRegistry.AlreadyRegistered.selector;
         if (org != 0 && owner.role != Role.Doctor) return IRegistry.UnexpectedOrganisation.selector;
         return _consentError(org, owner.addr);
     }

@@ -36,6 +36,9 @@ abstract contract Owners is World {
     );
     bytes32 internal constant CLOSING = keccak256("AccountClosing(address owner,uint256 nonce,uint256 deadline)");
 
+    bytes32 internal constant OWNER_CHANGE =
+        keccak256("OwnerChange(uint24 account,address owner,address newOwner,uint256 nonce,uint256 deadline)");
+
     bytes private _modulus;
     bytes private _exponent;
 
@@ -144,6 +147,14 @@ abstract contract Owners is World {
 
     function _closingStruct(address owner, uint256 nonce, uint256 deadline) internal pure returns (bytes32) {
         return keccak256(abi.encode(CLOSING, owner, nonce, deadline));
+    }
+
+    function _changeStruct(AccountIndex account, address owner, address newOwner, uint256 nonce, uint256 deadline)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(OWNER_CHANGE, account, owner, newOwner, nonce, deadline));
     }
 
     /// @dev The EIP-712 hash of typed data.

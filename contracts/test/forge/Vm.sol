@@ -14,6 +14,7 @@ interface Vm {
     function load(address account, bytes32 slot) external view returns (bytes32);
     function store(address account, bytes32 slot, bytes32 word) external;
     function snapshotState() external returns (uint256 id);
+    function revertToState(uint256 id) external returns (bool);
     function revertToStateAndDelete(uint256 id) external returns (bool);
 
     function getCode(string calldata artifact) external view returns (bytes memory);

@@ -12,6 +12,7 @@ mod account_changes;
 pub mod bindings;
 mod deploy;
 mod governance;
+mod ownership;
 mod queue;
 mod registration;
 mod registry;
@@ -26,6 +27,7 @@ pub use deploy::{
     VerifierCode, deploy, deploy_on_named_chain, factory,
 };
 pub use governance::{Change, Claim, GovernanceRefusal, Halt, Offices, Proposal, ProposalState};
+pub use ownership::{AccountGuardians, Approval, OwnershipRefusal, Recovery, SignedTakeover, Takeover};
 pub use queue::{PerQueue, QueueEntry, QueueName, QueueProgress};
 pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};
 pub use registry::{Account, PendingRegistration, Standing};

@@ -9,8 +9,8 @@ use alloy::{
 };
 
 use crate::{
-    bindings::EmrRollup::EmrRollupErrors as Abi, governance::GovernanceRefusal, queue::QueueName,
-    submitter::SubmitError,
+    bindings::EmrRollup::EmrRollupErrors as Abi, governance::GovernanceRefusal, ownership::OwnershipRefusal,
+    queue::QueueName, submitter::SubmitError,
 };
 
 /// Reading from or writing to the rollup contract failed.
@@ -133,7 +133,7 @@ impl From<PendingTransactionError> for RollupError {
 #[non_exhaustive]
 pub enum Revert {
     /// The owner has an account already.
-    #[error("{owner} is registered already, as account {account}: one account per Ethereum key")]
+    #[error("{owner} has account {account}, or registered it for whoever owns it now: use another Ethereum key")]
     AlreadyRegistered {
         /// The owner.
         owner: Address,
@@ -193,7 +193,9 @@ pub enum Revert {
     #[error("what the owner signed expired at {0}: sign it again with a later deadline")]
     RegistrationExpired(U256),
     /// The owner withdrew a registration.
-    #[error("{0} withdrew a registration, so no signed one counts any more: register from this address itself")]
+    #[error(
+        "{0} withdrew a registration or owned another account, so no signed one counts any more: register from this address itself"
+    )]
     RelayedRegistrationUsed(Address),
     /// The owner's signature does not verify.
     #[error("this is not signed by {0} for this chain and contract: sign it again")]
@@ -264,6 +266,9 @@ pub enum Revert {
     /// The contract that holds the offices refuses.
     #[error(transparent)]
     Governance(#[from] GovernanceRefusal),
+    /// The reason is about an account's owner or guardians.
+    #[error(transparent)]
+    Ownership(#[from] OwnershipRefusal),
     /// The caller may not settle this: no urgent entry is overdue, or it takes ordinary entries while the sequencer is
     /// there.
     #[error(
@@ -441,8 +446,17 @@ impl From<Abi> for Revert {
             Abi::ProofRejected(_) => Self::ProofRejected,
             Abi::TransferFailed(e) => Self::TransferFailed(e.to),
             Abi::InvalidParameter(e) => Self::InvalidParameter(e.name),
-            // OpenZeppelin's EIP712 has these for long names. They cannot occur with this contract's name.
-            Abi::InvalidShortString(_) | Abi::StringTooLong(_) => Self::Unknown(error.abi_encode().into()),
+            // OpenZeppelin's EIP712 has the last two for long names. They cannot occur with this contract's name.
+            Abi::NotAdmitted(_)
+            | Abi::InvalidGuardians(_)
+            | Abi::OtherGuardians(_)
+            | Abi::ApprovalsMissing(_)
+            | Abi::NoRecovery(_)
+            | Abi::RecoveryWaits(_)
+            | Abi::InvalidShortString(_)
+            | Abi::StringTooLong(_) => {
+                OwnershipRefusal::of(&error).map_or_else(|| Self::Unknown(error.abi_encode().into()), Self::Ownership)
+            }
         }
     }
 }

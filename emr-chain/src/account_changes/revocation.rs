@@ -35,6 +35,9 @@ pub struct Revocation {
 }
 
 impl Revocation {
+    /// For [`Self::directory`]: the patient has no key directory any more, and begins a new one.
+    pub const NO_DIRECTORY: Opaque = Opaque::ZERO;
+
     pub(super) fn to_abi(self) -> IAccountChanges::Revocation {
         IAccountChanges::Revocation {
             all: self.slot.is_none(),

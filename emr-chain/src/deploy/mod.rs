@@ -32,6 +32,8 @@ pub const DEVELOPMENT_CHAINS: [u64; 2] = [31337, 1337];
 
 /// The largest size of a contract's code in bytes (EIP-170).
 const CODE_SIZE_LIMIT: usize = 24_576;
+/// The largest creation code of a contract, with the constructor's arguments, in bytes (EIP-3860).
+const CREATION_CODE_LIMIT: usize = 49_152;
 
 /// Deployment failed.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +63,12 @@ pub enum DeployError {
         /// Its L2 slots.
         max_l2: u64,
     },
+    /// The rollup's constructor gets more than fits beside its code.
+    #[error(
+        "with these sizes and officers the rollup's creation code has {0} bytes; Ethereum allows {CREATION_CODE_LIMIT} (EIP-3860): name fewer \
+         registrars and guardians now, and add the others through a proposal"
+    )]
+    CreationCodeTooLarge(usize),
     /// The chain accepted code that is too large for a real chain.
     #[error("the code of {contract} has {size} bytes; Ethereum allows {CODE_SIZE_LIMIT} (EIP-170)")]
     CodeTooLarge {
@@ -225,6 +233,12 @@ async fn create<P: Provider>(provider: P, deployment: &Deployment) -> Result<Dep
     let too_large = |size: &&SizeDeployment| size.max_l1.max(size.max_l2) >> 48 != 0;
     if let Some(SizeDeployment { max_l1, max_l2, .. }) = deployment.sizes.iter().find(too_large) {
         return Err(DeployError::SizeTooLarge { max_l1: *max_l1, max_l2: *max_l2 });
+    }
+    // The length does not depend on the addresses.
+    let anywhere = vec![Address::ZERO; deployment.sizes.len()];
+    let length = record::rollup_code(&deployment.record(Address::ZERO), &anywhere).map_or(0, |code| code.len());
+    if length > CREATION_CODE_LIMIT {
+        return Err(DeployError::CreationCodeTooLarge(length));
     }
     let mut receipts = Vec::new();
     let factory = match deployment.factory {

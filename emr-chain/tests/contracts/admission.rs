@@ -7,7 +7,7 @@ use emr_testkit::{Outcome, chain::account};
 use num_bigint::BigUint;
 
 use crate::{
-    on_each_chain,
+    on_each_chain, on_geth,
     reference::{register_entry, rsa},
     world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, World, nobody, patient, rollup_key},
 };
@@ -19,6 +19,7 @@ on_each_chain!(
     only_what_was_looked_at,
     suspension,
 );
+on_geth!(a_doctor_joins_a_hospital);
 
 fn org(index: AccountIndex) -> U24 {
     U24::from(index.get())

@@ -12,7 +12,7 @@ use emr_core::{AccountIndex, GrantSlot, Opaque, Role, UnixTime};
 use emr_testkit::{Outcome, chain::account};
 
 use crate::{
-    on_each_chain,
+    on_each_chain, on_geth,
     reference::{integer, word},
     world::{
         DEADLINE, DOCTOR, HOSPITAL, HOUR, PATIENT, REGISTRAR, SEQUENCER, World, another, nobody, patient,
@@ -32,6 +32,7 @@ on_each_chain!(
     owners_close_their_accounts,
     a_registration_can_be_withdrawn,
 );
+on_geth!(a_patient_revokes, a_revocation_is_relayed_once, keys_are_rotated);
 
 /// D1's packed word: kind 8, account 24, role 8, status 8, org 24, tree 2, slot 16, replace_directory 1.
 fn packed(kind: u64, account: u64, status: u64, tree: u64, slot: u64, replace: u64) -> [u8; 32] {

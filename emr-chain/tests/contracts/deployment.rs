@@ -38,7 +38,18 @@ async fn provider(node: &Node) -> Outcome<DynProvider> {
 
 #[tokio::test]
 async fn the_record_gives_every_address() -> Outcome {
-    let node = Node::embedded()?;
+    the_record_of(Node::embedded()?).await
+}
+
+#[tokio::test]
+async fn the_record_gives_every_address_on_geth() -> Outcome {
+    match Node::geth(&[])? {
+        Some(node) => the_record_of(node).await,
+        None => Ok(()),
+    }
+}
+
+async fn the_record_of(node: Node) -> Outcome {
     let Deployed { rollup, record, verifiers, receipts } = deploy(provider(&node).await?, &genuine()?).await?;
     assert_eq!(record.contract(), Some(rollup.instance().contract));
     assert_eq!(record.verifiers(), verifiers);
@@ -230,5 +241,31 @@ async fn the_common_factory_is_used_where_it_is() -> Outcome {
     let deployed = deploy(provider, &whole).await?;
     assert_eq!(deployed.record.factory, factory::COMMON_FACTORY);
     assert_eq!(deployed.record.contract(), Some(deployed.rollup.instance().contract));
+    Ok(())
+}
+
+/// Ethereum bounds creation code, and the officers are in it. Too many are refused before anything is paid for; one fewer are deployed on a chain that
+/// enforces the limit.
+#[tokio::test]
+async fn officers_fit_beside_the_code() -> Outcome {
+    let node = Node::embedded()?;
+    let provider = provider(&node).await?;
+    let with = |guardians: u8| -> Outcome<Deployment> {
+        let mut deployment = genuine()?;
+        deployment.officers.guardians = (1..=guardians).map(Address::repeat_byte).collect();
+        deployment.officers.threshold = u16::from(guardians.min(1));
+        Ok(deployment)
+    };
+    let nonce = provider.get_transaction_count(account(SEQUENCER)?.address()).await?;
+    let refused = deploy(provider.clone(), &with(200)?).await.map(drop).expect_err("too many");
+    let DeployError::CreationCodeTooLarge(length) = refused else { return Err(refused.into()) };
+    assert_eq!(provider.get_transaction_count(account(SEQUENCER)?.address()).await?, nonce);
+    // Each takes a word.
+    let most = u8::try_from(200 - (length - 49_152).div_ceil(32))?;
+    assert!(most >= 7, "{most} guardians fit");
+    let one_more = deploy(provider.clone(), &with(most + 1)?).await.map(drop);
+    assert!(matches!(one_more, Err(DeployError::CreationCodeTooLarge(_))), "{one_more:?}");
+    let Deployed { rollup, .. } = deploy(provider, &with(most)?).await?;
+    assert_eq!(rollup.offices().await?.guardians.len(), usize::from(most));
     Ok(())
 }

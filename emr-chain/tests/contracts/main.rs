@@ -1,10 +1,11 @@
-//! Tests of the contracts on a real EVM: the embedded chain and, if it is installed, anvil. One module per transition.
+//! Tests of the contracts on a real EVM: the embedded chain and, if they are installed, anvil and geth. One module per transition.
 #![expect(unreachable_pub, reason = "nothing is outside of a test binary")]
 
 mod access;
 mod admission;
 mod changes;
 mod deployment;
+mod finality;
 mod gas;
 mod governance;
 mod queue;
@@ -40,3 +41,24 @@ macro_rules! on_each_chain {
     )+};
 }
 use on_each_chain;
+
+/// Runs each test on geth too. It cannot move geth's clock.
+macro_rules! on_geth {
+    ($($test:ident),+ $(,)?) => {
+        mod on_geth {
+            use crate::world::World;
+            use emr_testkit::{Outcome, chain::Node};
+
+            $(
+                #[tokio::test]
+                async fn $test() -> Outcome {
+                    match Node::geth(&[])? {
+                        Some(node) => super::$test(World::new(node).await?).await,
+                        None => Ok(()),
+                    }
+                }
+            )+
+        }
+    };
+}
+use on_geth;

@@ -6,7 +6,7 @@ use emr_core::UnixTime;
 use emr_testkit::{Outcome, chain::account};
 
 use crate::{
-    on_each_chain,
+    on_each_chain, on_geth,
     reference::integer,
     world::{DOCTOR, HOSPITAL, HOUR, MAX_L1, PATIENT, World, operations, refusal},
 };
@@ -20,6 +20,7 @@ on_each_chain!(
     urgent_entries_of_its_own_keep_no_stranger_out,
     due_registrations_fill_the_slots_of_a_batch,
 );
+on_geth!(taken_in_order);
 
 async fn taken_in_order(world: World) -> Outcome {
     let entries = world.register_patients(5).await?;

@@ -20,12 +20,13 @@ use emr_testkit::{
 use num_bigint::BigUint;
 
 use crate::{
-    on_each_chain,
+    on_each_chain, on_geth,
     reference::{Point, modulus, register_entry, rsa, word},
     world::{DOCTOR, HOSPITAL, PATIENT, SEQUENCER, World, bytes, patient, patient_commitment, rollup_key, submitted},
 };
 
 on_each_chain!(patient_is_queued_at_once, key_is_eight_times_the_point, doctors_and_hospitals_wait, refusals);
+on_geth!(patient_is_queued_at_once, doctors_and_hospitals_wait);
 
 async fn patient_is_queued_at_once(world: World) -> Outcome {
     let owner = account(DOCTOR)?.address();

@@ -9,12 +9,13 @@ use emr_core::{AccountIndex, Opaque, Role, UnixTime};
 use emr_testkit::{Outcome, chain::account};
 
 use crate::{
-    on_each_chain,
+    on_each_chain, on_geth,
     reference::{Point, word},
     world::{DEADLINE, DOCTOR, HOSPITAL, PATIENT, SEQUENCER, World, another, patient, stranger, submitted},
 };
 
 on_each_chain!(anyone_relays, signature_covers_everything, not_replayed_elsewhere, expires, contract_wallets);
+on_geth!(contract_wallets);
 
 async fn reason(world: &World, signed: &SignedRegistration) -> Outcome<Revert> {
     let call = world.rollup.register_for(signed).await;

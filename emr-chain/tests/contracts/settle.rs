@@ -21,12 +21,19 @@ use emr_testkit::{
 };
 
 use crate::{
-    on_each_chain,
+    on_each_chain, on_geth,
     reference::{integer, modulus, word},
     world::{GENESIS, HOUR, MAX_L2, SEQUENCER, World, deployment, operations},
 };
 
 on_each_chain!(settles_and_is_read_back, the_verifier_sees_every_value, only_standard_calldata, times, refusals);
+on_geth!(
+    settles_and_is_read_back,
+    the_verifier_sees_every_value,
+    only_standard_calldata,
+    refusals,
+    the_real_verifier_refuses_invalid_proofs,
+);
 
 /// A full batch, then an empty one. The contract passes exactly the public inputs that big-integer arithmetic gives.
 async fn settles_and_is_read_back(world: World) -> Outcome {
@@ -257,10 +264,13 @@ async fn refusals(world: World) -> Outcome {
     Ok(())
 }
 
-/// The real verifier, under the limits of a real chain. It can be deployed, and it refuses invalid proofs.
 #[tokio::test]
-async fn the_real_verifier_refuses_invalid_proofs() -> Outcome {
-    let world = World::new(Node::embedded()?).await?;
+async fn the_real_verifier_refuses_invalid_proofs_on_the_embedded_chain() -> Outcome {
+    the_real_verifier_refuses_invalid_proofs(World::new(Node::embedded()?).await?).await
+}
+
+/// The real verifier, under the limits of a real chain. It can be deployed, and it refuses invalid proofs.
+async fn the_real_verifier_refuses_invalid_proofs(world: World) -> Outcome {
     let mut deployment = deployment(0)?;
     for (size, verifier_code) in deployment.sizes.iter_mut().zip(VerifierCode::development()) {
         size.verifier_code = verifier_code;

@@ -10,7 +10,7 @@ use emr_core::UnixTime;
 use emr_testkit::{Outcome, chain::account};
 
 use crate::{
-    on_each_chain,
+    on_each_chain, on_geth,
     world::{DOCTOR, HOUR, MAX_L1, PATIENT, World, operations, refusal},
 };
 
@@ -22,6 +22,7 @@ on_each_chain!(
     settled_revocations_keep_nobody_from_registrations,
     a_long_queue_costs_a_fee_that_is_burnt,
 );
+on_geth!(urgent_entries_come_first, a_long_queue_costs_a_fee_that_is_burnt);
 
 fn omitted(queue: QueueName, supplied: u64, required: u64) -> Option<Revert> {
     let (supplied, required) = (U256::from(supplied), U256::from(required));

@@ -57,7 +57,7 @@ fn funding(rich: impl IntoIterator<Item = Address>) -> ChainConfig {
     rich.fold(ChainConfig::default(), |config, address| config.prefund(address, ether))
 }
 
-/// The real parameters of a deployment. The test hospital settles, and the registrar admits.
+/// The real parameters of a deployment. The test hospital settles, and the registrar admits. The registrar is also the only guardian.
 pub fn deployment() -> Deployment {
     let (sizes, version) = (CircuitSizes::v1(), CircuitVersion::V1);
     let size = |(size, verifier_code): (&CircuitVersion, VerifierCode)| SizeDeployment {
@@ -73,7 +73,11 @@ pub fn deployment() -> Deployment {
         circuit_version: version.number.into(),
         genesis: state_root(empty_root(version.account_depth), empty_root(version.account_depth)),
         sequencer: people().hospital.address(),
-        officers: Officers::registrar(registrar().address()),
+        officers: Officers {
+            guardians: vec![registrar().address()],
+            threshold: 1,
+            ..Officers::registrar(registrar().address())
+        },
         registration_fee: U256::from(1000),
     }
 }

@@ -138,6 +138,9 @@ pub(super) fn hospital(
     state: &NodeState,
     told: Option<AccountIndex>,
 ) -> Result<HospitalFound, DerivationError> {
+    // The owner on L1 may be another one now. The account stays this hospital's, and the sequencer's office is an address of its own.
+    let settled = || state.hospital.filter(|account| state.settled.identity(*account).is_some());
+    let told = told.or(pinned.map(|pinned| pinned.account)).or_else(settled);
     let known = told.and_then(|account| Some((state.principal(account)?, state.soft.identity(account)?.role)));
     if let Some(pinned) = pinned
         && known.is_none_or(|(told, _)| told.identity != pinned.identity)

@@ -1,5 +1,5 @@
-//! Which invitations were used, and by whom, and how many of each inviter on each day. The key is the inviter's
-//! Ethereum address: after a reorganisation, an account number may belong to somebody else.
+//! Which invitations were used, and by whom, and how many of each inviter on each day. The key is the address that registered the inviter's
+//! account: after a reorganisation, an account number may belong to somebody else.
 
 use std::collections::BTreeMap;
 
@@ -43,8 +43,10 @@ struct Used {
 /// A request to use an invitation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InvitationUse {
-    /// The inviter's Ethereum address.
+    /// The address that registered the inviter's account: another owner of it has no other quota.
     pub inviter: Address,
+    /// The owner of the inviter's account, who signed the invitation.
+    pub signer: Address,
     /// The invitation's nonce.
     pub nonce: [u8; 16],
     /// The invitation's expiry.

@@ -195,6 +195,7 @@ async fn after_a_crash_an_invitation_is_its_owners() -> Outcome {
     let mempool = Mempool::open(&world.node_folder(), &anchor)?;
     let used = InvitationUse {
         inviter: people().hospital.address(),
+        signer: people().hospital.address(),
         nonce: invitation.nonce(),
         expires: invitation.expires(),
         owner: owner(1)?.address(),
@@ -315,7 +316,7 @@ fn use_of(inviter: u8, nonce: u32, owner: u8, expires: u64) -> Outcome<Invitatio
     let mut bytes = [0; 16];
     bytes[..4].copy_from_slice(&nonce.to_be_bytes());
     let (inviter, owner) = (Address::repeat_byte(inviter), Address::repeat_byte(owner));
-    Ok(InvitationUse { inviter, nonce: bytes, expires: UnixTime::new(expires)?, owner, quota: None })
+    Ok(InvitationUse { inviter, signer: inviter, nonce: bytes, expires: UnixTime::new(expires)?, owner, quota: None })
 }
 
 /// Not a separate test: it runs in a child process, and uses invitations one by one until it is killed.

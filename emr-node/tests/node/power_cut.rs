@@ -43,7 +43,7 @@ fn block(number: u64) -> Cid {
 
 fn invitation() -> InvitationUse {
     let (inviter, owner) = (Address::repeat_byte(1), Address::repeat_byte(2));
-    InvitationUse { inviter, nonce: [3; 16], expires: UnixTime::ZERO, owner, quota: Some(5) }
+    InvitationUse { inviter, signer: inviter, nonce: [3; 16], expires: UnixTime::ZERO, owner, quota: Some(5) }
 }
 
 fn batch(number: u64, operations: &[u64], stage: BatchStage) -> Outcome<BatchRecord> {

@@ -1,9 +1,9 @@
-//! Another hospital becomes the sequencer: it goes on with a copy of the operation log, and the one before stops taking operations.
+//! What the offices decide, and what a node makes of it: another sequencer, a halt, other verifiers.
 
 use emr_api::{BatchView, NodeStatus, OperationStatus};
-use emr_chain::{Change, SettlementLayer};
+use emr_chain::{Change, Revocation, SettlementLayer, Size, Takeover};
 use emr_core::{Class, Rights};
-use emr_node::{AdoptError, Node, NodeConfig, ProverConfig, StartError, adopt};
+use emr_node::{AdoptError, Node, NodeConfig, ProverConfig, StartError, StoppedNode, adopt};
 
 use crate::stage::*;
 
@@ -50,16 +50,19 @@ async fn a_new_sequencer_settles_what_the_one_before_acknowledged() -> Outcome {
     assert!(patient.revoke(FIRST).await.is_err());
 
     let Scene { world, node, .. } = scene;
+    let folder = tempfile::tempdir()?;
+    let to = folder.path().join("node");
+    assert!(matches!(StoppedNode::hold(&world.node_folder()), Err(AdoptError::Running(_))));
     node.shutdown().await;
     let refused = Node::start(world.config()?).await.map(|_| ()).expect_err("it is not the sequencer any more");
     assert!(matches!(refused, StartError::NotSequencer { sequencer, .. } if sequencer == next.address()), "{refused}");
 
-    let folder = tempfile::tempdir()?;
-    let to = folder.path().join("node");
     let config = NodeConfig { data_dir: to.clone(), hospital: next.ethereum.clone(), prover, ..world.config()? };
-    assert!(matches!(adopt(folder.path(), &to), Err(AdoptError::NotANode(_))));
-    adopt(&world.node_folder(), &to)?;
-    assert!(matches!(adopt(&world.node_folder(), &to), Err(AdoptError::Exists(_))));
+    assert!(matches!(StoppedNode::hold(folder.path()), Err(AdoptError::NotANode(_))));
+    let stopped = StoppedNode::hold(&world.node_folder())?;
+    adopt(&stopped, &to)?;
+    assert!(matches!(adopt(&stopped, &to), Err(AdoptError::Exists(_))));
+    drop(stopped);
     let node = Node::start(config).await?;
     let operator = Caller::log_in(node.url().clone(), world.domain(), next, successor).await?;
     let sealed: BatchView = operator.post("v1/batches/seal", &()).await?;
@@ -80,5 +83,88 @@ async fn a_new_sequencer_settles_what_the_one_before_acknowledged() -> Outcome {
     registrar.execute(&appoint, Default::default()).await?;
     until(|| async { served().await.is_ok_and(|status| status.health.halted.is_some()) }).await?;
     node.shutdown().await;
+    Ok(())
+}
+
+/// Guardians halt settlement: the node promises nothing that it could not keep, but denies at once. It goes on when they say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn during_a_halt_a_node_takes_only_revokes() -> Outcome {
+    let scene = World::populated().await?;
+    let (patient, accounts) = (&scene.patient, &scene.accounts);
+    let status = async || scene.hospital.get::<NodeStatus>("v1/status").await;
+    let halted = async || Ok::<_, Box<dyn std::error::Error + Send + Sync>>(status().await?.health.halted);
+    let grant =
+        async |number| patient.grant(slot(number), accounts.doctor, Rights::READ, &[Class::Summary], next_year()).await;
+    patient.grant(FIRST, accounts.doctor, Rights::READ, &[Class::Summary], next_year()).await?;
+    let guardian = scene.world.rollup_as(registrar()).await?;
+    guardian.agree_to_halt().await?;
+    until(|| async { halted().await.is_ok_and(|halted| halted.is_some()) }).await?;
+    let said = halted().await?.unwrap_or_default();
+    assert!(said.contains("takes only Revokes") && said.contains("guardians halted"), "{said}");
+    let refused = grant(65).await.map(|_| ()).expect_err("a promise that the halt would break");
+    assert!(refused.to_string().contains("guardians halted"), "{refused}");
+    patient.revoke(FIRST).await?;
+
+    guardian.agree_to_resume().await?;
+    until(|| async { halted().await.is_ok_and(|halted| halted.is_none()) }).await?;
+    grant(65).await?;
+    scene.node.shutdown().await;
+    Ok(())
+}
+
+/// A node has no keys for verifiers that came after its deployment.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_verifiers_stop_a_node_and_keep_it_from_starting() -> Outcome {
+    let scene = World::populated().await?;
+    let registrar = scene.world.rollup_as(registrar()).await?;
+    let sizes: Vec<Size> = registrar.sizes().await?.into_iter().take(2).collect();
+    let change = Change::Sizes { circuit_version: 1, sizes };
+    registrar.propose(&change, Default::default()).await?;
+    advance(&scene.world, 14 * DAY + 600).await?;
+    registrar.execute(&change, Default::default()).await?;
+    let halted =
+        async || scene.hospital.get::<NodeStatus>("v1/status").await.is_ok_and(|it| it.health.halted.is_some());
+    until(halted).await?;
+    let Scene { world, node, .. } = scene;
+    node.shutdown().await;
+    let refused = Node::start(world.config()?).await.map(|_| ()).expect_err("other verifiers");
+    assert!(matches!(refused, StartError::OtherVerifiers), "{refused}");
+    Ok(())
+}
+
+/// The hospital's account gets another owner. Its node goes on with the sequencer's office, and sees what patients revoke on L1, also after a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hospital_with_another_owner_goes_on() -> Outcome {
+    let world = World::new().await?;
+    let accounts = world.register_all().await?;
+    let config = world.config()?;
+    let prover = ProverConfig { local: true, ..config.prover.clone() };
+    let node = Node::start(NodeConfig { prover, ..config }).await?;
+    let scene = Scene::log_all_in(world, node, accounts).await?;
+    let status = async || scene.hospital.get::<NodeStatus>("v1/status").await;
+    // The hospital is settled, so the folder belongs to it.
+    scene.hospital.post::<BatchView>("v1/batches/seal", &()).await?;
+    settled(&status, 1).await?;
+    let (old, new, rollup) = (&people().hospital, &people().registrar, &scene.world.rollup);
+    let takeover = Takeover {
+        instance: *rollup.instance(),
+        account: accounts.hospital,
+        owner: old.address(),
+        new_owner: new.address(),
+        nonce: rollup.nonce_of(old.address()).await?,
+        round: 0,
+        deadline: emr_core::UnixTime::now().saturating_add(3600),
+    };
+    rollup.hand_over(&takeover.sign(&new.ethereum)?).await?;
+    assert_eq!(rollup.account_of(old.address()).await?, None);
+    let patient = scene.world.rollup_as(people().patient.ethereum.clone()).await?;
+    patient.force_revoke(&Revocation { slot: None, directory: None }).await?;
+    until(|| async { status().await.is_ok_and(|status| status.queued == 1) }).await?;
+    let before = status().await?;
+    assert_eq!((before.health.halted, before.hospital), (None, Some(accounts.hospital)));
+    let scene = scene.restart().await?;
+    let after: NodeStatus = scene.hospital.get("v1/status").await?;
+    assert_eq!((after.queued, after.health.halted, after.hospital), (1, None, Some(accounts.hospital)));
+    scene.node.shutdown().await;
     Ok(())
 }

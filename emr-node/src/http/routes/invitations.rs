@@ -47,20 +47,21 @@ pub(super) async fn check(
     invitation.check_time(now).map_err(|error| refused(&error))?;
     let (inviter, hospital) = (invitation.inviter(), app.hospital()?);
     let rollup = &app.pipeline.follower.rollup;
-    let signer = if inviter == hospital {
-        app.engine().signer.address()
+    let Known { owner: signer, registrant } = if inviter == hospital {
+        let signer = app.engine().signer.address();
+        Known { owner: signer, registrant: signer }
     } else {
         let doctor = own_doctor(app, inviter, hospital).ok_or_else(|| may_not(inviter))?;
-        app.inviters.owner(rollup, doctor).await?.ok_or_else(|| may_not(inviter))?
+        app.inviters.of(rollup, doctor).await?.ok_or_else(|| may_not(inviter))?
     };
     invitation.verify(rollup.instance(), signer, now).map_err(|error| refused(&error))?;
     let quota = (inviter != hospital).then_some(app.doctor_invites);
     let (nonce, expires) = (invitation.nonce(), invitation.expires());
-    Ok(InvitationUse { inviter: signer, nonce, expires, owner, quota })
+    Ok(InvitationUse { inviter: registrant, signer, nonce, expires, owner, quota })
 }
 
 /// Checks on L1 that the inviter of a genuine invitation is admitted now, and is still the one who signed it. The
-/// node's state may be behind L1, where a reorganisation gave the number to another owner.
+/// node's state may be behind L1, where the account may have another owner.
 pub(super) async fn check_standing(
     app: &App,
     inviter: AccountIndex,
@@ -68,7 +69,7 @@ pub(super) async fn check_standing(
 ) -> Result<(), RequestError> {
     let account = app.pipeline.follower.rollup.account(inviter).await.map_err(super::accounts::l1_failed)?;
     match account {
-        Some(account) if account.standing == Standing::Admitted && account.owner == asked.inviter => Ok(()),
+        Some(account) if account.standing == Standing::Admitted && account.owner == asked.signer => Ok(()),
         _ => Err(may_not(inviter)),
     }
 }
@@ -88,26 +89,32 @@ fn own_doctor(app: &App, account: AccountIndex, hospital: AccountIndex) -> Optio
     if active { state.principal(account) } else { None }
 }
 
-/// How long the node relies on what L1 said about the owner of an account: if it has one, and if not. After a
-/// reorganisation an account can have another owner.
+/// How long the node relies on what L1 said about the owner of an account: if it has one, and if not. An account can get another owner.
 const KNOWN: Duration = Duration::from_secs(600);
 const UNKNOWN: Duration = Duration::from_secs(10);
+
+/// Who owns an account, and who registered it.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    owner: Address,
+    registrant: Address,
+}
 
 /// The owners of the accounts of doctors who invite.
 #[derive(Debug, Default)]
 pub(crate) struct Inviters {
-    known: Mutex<BTreeMap<Principal, (Option<Address>, Instant)>>,
+    known: Mutex<BTreeMap<Principal, (Option<Known>, Instant)>>,
     /// Only one request at a time asks L1.
     turn: tokio::sync::Mutex<()>,
 }
 
 impl Inviters {
-    fn known(&self, doctor: &Principal) -> Option<Option<Address>> {
+    fn known(&self, doctor: &Principal) -> Option<Option<Known>> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(doctor).filter(|(_, until)| Instant::now() < *until).map(|(owner, _)| *owner)
+        known.get(doctor).filter(|(_, until)| Instant::now() < *until).map(|(known, _)| *known)
     }
 
-    async fn owner(&self, rollup: &Rollup<DynProvider>, doctor: Principal) -> Result<Option<Address>, RequestError> {
+    async fn of(&self, rollup: &Rollup<DynProvider>, doctor: Principal) -> Result<Option<Known>, RequestError> {
         if let Some(known) = self.known(&doctor) {
             return Ok(known);
         }
@@ -116,11 +123,13 @@ impl Inviters {
             return Ok(known);
         }
         let account = rollup.account(doctor.account).await.map_err(super::accounts::l1_failed)?;
-        let (owner, now) = (account.map(|account| account.owner), Instant::now());
+        let registrant = rollup.registrant_of(doctor.account).await.map_err(super::accounts::l1_failed)?;
+        let found = account.zip(registrant).map(|(account, registrant)| Known { owner: account.owner, registrant });
+        let now = Instant::now();
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.retain(|_, (_, until)| now < *until);
-        known.insert(doctor, (owner, now + if owner.is_some() { KNOWN } else { UNKNOWN }));
-        Ok(owner)
+        known.insert(doctor, (found, now + if found.is_some() { KNOWN } else { UNKNOWN }));
+        Ok(found)
     }
 }
 

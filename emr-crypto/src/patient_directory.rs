@@ -52,7 +52,10 @@ pub enum RevokeError {
 #[non_exhaustive]
 pub enum OwnDirectoryError {
     /// The directory belongs to another owner, or was altered.
-    #[error(transparent)]
+    #[error(
+        "your key directory cannot be opened with this identity: it was made with another RSA key, or altered. If you took the account over with a new \
+         identity, `emr-patient revoke --force --new-keys` ends all grants and lets you begin another one"
+    )]
     Decryption(#[from] DecryptionFailed),
     /// This program does not know the kind of a reader's key.
     #[error(transparent)]

@@ -12,8 +12,8 @@ use crate::{
     error::ClientError,
     flow::{
         account_change::AccountChangeError, admission::AdmissionError, break_glass::EmergencyError,
-        delegate::DelegateError, grant::GrantError, invite::InviteError, register::RegisterError, retrieve::ReadError,
-        settle_queue::SettleQueueError, upload::WriteError,
+        delegate::DelegateError, grant::GrantError, invite::InviteError, ownership::OwnershipError,
+        register::RegisterError, retrieve::ReadError, settle_queue::SettleQueueError, upload::WriteError,
     },
     node::NodeError,
     profile::{FileError, ProfileError, seen::SeenError},
@@ -118,6 +118,7 @@ codes! {
     CannotInvite "cannot-invite" Refused "only hospitals and their doctors can invite"
     OtherRollupKey "other-rollup-key" Refused "the account has another rollup key than this identity"
     NoEther "no-ether" Refused "the Ethereum key has no ether for a transaction"
+    Takeover "takeover" Refused "a request to take an account over is void, or not yours to agree to"
     NotWaiting "not-waiting" Refused "no registration waits for a registrar"
     ChangeWaits "change-waits" Unavailable "a change of the account waits on L1"
     ProfileInUse "profile-in-use" Unavailable "the data folder is in use"
@@ -137,6 +138,7 @@ codes! {
     WrongBlock "wrong-block" Unverified "the node served or stored other bytes"
     LoginChallenge "login-challenge" Unverified "the node's login challenge must not be signed"
     CardForged "card-forged" Unverified "the card differs from the state"
+    TakeoverForged "takeover-forged" Unverified "a request to take an account over is not that of the person whom you know"
     NotInState "not-in-state" Unverified "a leaf is not in the state that L1 holds"
     DirectoryUnproved "directory-unproved" Unverified "the key directory is not the one that the patient published"
     DirectoryDamaged "directory-damaged" Unverified "the key directory cannot be read"
@@ -219,6 +221,15 @@ impl ClientError {
             Self::OtherRollupKey(_) => Code::OtherRollupKey,
             Self::ChangeWaits(_) => Code::ChangeWaits,
             Self::NoEther(_) => Code::NoEther,
+            Self::Ownership(OwnershipError::OtherRollup(_)) => Code::OtherContract,
+            Self::Ownership(
+                OwnershipError::Forged(_)
+                | OwnershipError::OtherPerson { .. }
+                | OwnershipError::OtherAccount { .. }
+                | OwnershipError::NotTheirs(_),
+            ) => Code::TakeoverForged,
+            Self::Ownership(OwnershipError::NotDone) => Code::L1Unproved,
+            Self::Ownership(_) => Code::Takeover,
             Self::SettleQueue(SettleQueueError::Sizes) => Code::OtherDeployment,
             Self::SettleQueue(SettleQueueError::Halted(_)) => Code::ContractRefused,
             Self::SettleQueue(_) => Code::L1Unproved,

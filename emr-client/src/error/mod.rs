@@ -22,8 +22,8 @@ use emr_crypto::{DelegatedKeysError, DirectoryError, IdentityFileError, OwnDirec
 use crate::{
     flow::{
         account_change::AccountChangeError, admission::AdmissionError, break_glass::EmergencyError,
-        delegate::DelegateError, grant::GrantError, invite::InviteError, register::RegisterError, retrieve::ReadError,
-        settle_queue::SettleQueueError, upload::WriteError,
+        delegate::DelegateError, grant::GrantError, invite::InviteError, ownership::OwnershipError,
+        register::RegisterError, retrieve::ReadError, settle_queue::SettleQueueError, upload::WriteError,
     },
     keys::KeyError,
     node::NodeError,
@@ -133,6 +133,9 @@ pub enum ClientError {
     /// A change of the account was not sent to L1.
     #[error(transparent)]
     AccountChange(#[from] AccountChangeError),
+    /// An account's owner did not change.
+    #[error(transparent)]
+    Ownership(#[from] OwnershipError),
     /// Overdue entries were not settled.
     #[error(transparent)]
     SettleQueue(#[from] SettleQueueError),

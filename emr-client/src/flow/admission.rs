@@ -72,8 +72,7 @@ pub async fn admit(
 /// # Errors
 /// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
 pub async fn suspend(registrar: &Rollup<DynProvider>, card: &Card) -> Result<(AccountIndex, L1Receipt), ClientError> {
-    card.check_instance(registrar.instance())?;
-    let account = registered_account(registrar, card).await?;
+    let account = account_of_card(registrar, card).await?;
     Ok((account, registrar.suspend(account).await?))
 }
 
@@ -82,9 +81,20 @@ pub async fn suspend(registrar: &Rollup<DynProvider>, card: &Card) -> Result<(Ac
 /// # Errors
 /// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
 pub async fn reinstate(registrar: &Rollup<DynProvider>, card: &Card) -> Result<(AccountIndex, L1Receipt), ClientError> {
-    card.check_instance(registrar.instance())?;
-    let account = registered_account(registrar, card).await?;
+    let account = account_of_card(registrar, card).await?;
     Ok((account, registrar.reinstate(account).await?))
+}
+
+/// The account of a card, from L1, also if it has another owner since: nobody escapes a registrar by handing the account to another key.
+///
+/// # Errors
+/// [`AdmissionError`] if the card's owner never registered. [`CardError::OtherInstance`]. Other variants if L1 cannot be asked.
+pub async fn account_of_card(rollup: &Rollup<DynProvider>, card: &Card) -> Result<AccountIndex, ClientError> {
+    card.check_instance(rollup.instance())?;
+    match card.account {
+        Some(account) if rollup.registrant_of(account).await? == Some(card.ethereum) => Ok(account),
+        _ => registered_account(rollup, card).await,
+    }
 }
 
 /// The account of a card's owner, from L1.

@@ -277,7 +277,7 @@ pub(crate) fn lost_revocation(resumed: &[Resumed]) -> Result<(), ClientError> {
 pub(crate) fn other_owner(account: AccountIndex) -> Fate {
     Fate::Refused {
         reason: format!(
-            "account {account} has another owner since L1 was reorganised, for whom this was not signed: do it again for the account that it was meant for"
+            "account {account} has another owner now, for whom this was not signed: ask for the new card, and do it again for the account that it was meant for"
         ),
     }
 }

@@ -17,6 +17,7 @@ mod on_l1;
 pub mod own_directory;
 mod own_grants;
 mod owners;
+pub mod ownership;
 pub mod register;
 pub mod rekey;
 pub mod request;

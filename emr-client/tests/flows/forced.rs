@@ -5,12 +5,15 @@ use std::time::Duration;
 use alloy::primitives::Address;
 use alloy::providers::Provider;
 use emr_chain::{
-    Revert, Revocation, RollupError, RollupInstance, SettlementLayer, SignedChange, SignedRevocation,
+    Revert, Revocation, Rollup, RollupError, RollupInstance, SettlementLayer, SignedChange, SignedRevocation,
     endpoint::Endpoint,
 };
 use emr_client::{
     ClientError, L1Client,
-    flow::{account_change::AccountChangeError, settle_queue::OverdueBatch},
+    flow::{
+        account_change::AccountChangeError,
+        settle_queue::{OverdueBatch, SettleQueueError},
+    },
     node::NodeError,
     profile::Profile,
 };
@@ -26,7 +29,7 @@ use crate::{
     lying_l1::{self, Lie},
     scene::*,
 };
-use emr_testkit::people::Member;
+use emr_testkit::people::{Member, registrar};
 
 const ALL: Revocation = Revocation { slot: None, directory: None };
 
@@ -156,6 +159,13 @@ async fn a_silent_hospital_cannot_keep_a_grant_alive() -> TestResult {
 
     pass(&chain, 6 * 3600 + 60).await?;
     assert!(stranger.rollup().block_time(stranger.rollup().head().await?.block_number).await? > forced.strangers_from);
+    // A halt is everybody's: the stranger would prove in vain.
+    let guardian = Endpoint::in_process(chain.transport()).connect(Some(registrar()))?;
+    let guardian = Rollup::attach(guardian, contract, 0).await?;
+    guardian.agree_to_halt().await?;
+    let halted = stranger.overdue_batch().await.expect_err("a halt");
+    assert!(matches!(halted, ClientError::SettleQueue(SettleQueueError::Halted(_))), "{halted:?}");
+    guardian.agree_to_resume().await?;
     // A younger one comes along: it could become overdue while the stranger proves.
     let younger = Revocation { slot: Some(GrantSlot::FIRST_ORDINARY), directory: None };
     stranger.relay(&patient.sign_revocation(younger).await?).await?;

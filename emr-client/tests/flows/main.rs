@@ -27,4 +27,5 @@ mod rotate;
 mod scene;
 mod settled;
 mod sizes_changed;
+mod takeover;
 mod which_header;

@@ -18,10 +18,10 @@ use serde::Serialize;
 
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
-    input, invite,
+    input, invite, on_l1,
     options::Options,
     participant, passphrase,
-    report::{Answer, Progress, print, text},
+    report::{Answer, Done, Progress, print, text},
 };
 
 /// Arguments of `init`.
@@ -149,6 +149,18 @@ pub async fn register(options: &Options, role: Role, org: Option<&Path>, argumen
         (false, _) => "known to the contract; a registrar admits it with `emr-hospital registrar admit CARD`",
     };
     print(&Registered { role, account, settled, next }, options.json)
+}
+
+/// Withdraws a registration that no registrar has admitted, with this identity's own ether.
+///
+/// # Errors
+/// Fails if there is no such registration.
+pub async fn withdraw_registration(options: &Options, role: Role) -> Result<(), Failure> {
+    let client = on_l1::open(options, role).await?;
+    client.require_ether().await?;
+    let receipt = client.rollup().withdraw_registration().await?;
+    let done = "the registration is withdrawn; `register --own-ether` makes another one, for which nobody else can pay";
+    print(&Done::new(done, &receipt), options.json)
 }
 
 fn client_org(card: &Card) -> Result<AccountIndex, Failure> {

@@ -18,7 +18,9 @@ use crate::{
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
     invite, money, on_l1,
     options::{Options, RecordName, parse_purpose},
-    outbox, participant, records,
+    outbox,
+    ownership::{self, Owner},
+    participant, records,
     report::{Answer, Progress, print},
     rotate::Rotate,
 };
@@ -54,6 +56,8 @@ enum Command {
         #[command(flatten)]
         arguments: account::Register,
     },
+    /// Withdraw your own registration, which no registrar has admitted; then you can register again, with own ether
+    WithdrawRegistration,
     /// Sign an invitation: the hospital pays for the registration of its holder
     Invite(invite::Invite),
     /// Print this identity's card, to give to others
@@ -148,6 +152,9 @@ enum Command {
     Sync,
     /// Get a new rollup key, through L1: what a thief signs with the old one counts no more. Needs ether, or --output
     Rotate(Rotate),
+    /// Show and change who owns the account on L1: name guardians, recover it with their help, hand it over
+    #[command(subcommand)]
+    Owner(Owner),
     /// Take the forfeit for an urgent entry of yours that was settled late
     Claim(money::ClaimArguments),
     /// Take back what you sent to the urgent queue above its fee
@@ -182,6 +189,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
     match command {
         Command::Init(arguments) => account::init(&options, DOCTOR, &arguments),
         Command::Register { org, arguments } => account::register(&options, DOCTOR, org.as_deref(), &arguments).await,
+        Command::WithdrawRegistration => account::withdraw_registration(&options, DOCTOR).await,
         Command::Outbox(command) => outbox::run(&options, DOCTOR, command).await,
         Command::Invite(arguments) => invite::invite(&options, DOCTOR, &arguments),
         Command::Whoami => account::whoami(&options, DOCTOR).await,
@@ -248,6 +256,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::require_settled(name, &retrieved)
         }
         Command::Rotate(arguments) => arguments.run(&options, DOCTOR).await,
+        Command::Owner(command) => ownership::run(&options, DOCTOR, command).await,
         Command::Claim(arguments) => money::claim(&options, DOCTOR, arguments).await,
         Command::WithdrawCredit(arguments) => money::withdraw_credit(&options, DOCTOR, arguments).await,
         Command::Relay { file } => on_l1::relay(&options, DOCTOR, &file).await,

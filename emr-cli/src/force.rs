@@ -21,6 +21,10 @@ pub struct Force {
     /// With --force: only the grant in this slot, as `grants` lists it
     #[arg(long, value_name = "SLOT", requires = "force")]
     slot: Option<GrantSlot>,
+    /// With --force: also drop the key directory, so that the next grant begins a new one. For an identity that took the account over and cannot open
+    /// the old directory; what is stored stays closed to it
+    #[arg(long, requires = "force", conflicts_with = "slot")]
+    new_keys: bool,
     /// With --force: write the signed revocation to this new file; anyone with ether can send it within a day, with `emr-doctor relay FILE`
     #[arg(long, short, value_name = "FILE", requires = "force")]
     output: Option<PathBuf>,
@@ -33,7 +37,7 @@ impl Force {
     /// Fails if the Ethereum node does not answer, if there is no ether, or if the contract refuses.
     pub async fn run(&self, options: &Options) -> Result<(), Failure> {
         let client = on_l1::open(options, Role::Patient).await?;
-        let revocation = Revocation { slot: self.slot, directory: None };
+        let revocation = Revocation { slot: self.slot, directory: self.new_keys.then_some(Revocation::NO_DIRECTORY) };
         if let Some(file) = &self.output {
             return on_l1::write(&client.sign_revocation(revocation).await?, file, options.json);
         }

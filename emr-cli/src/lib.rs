@@ -18,6 +18,7 @@ pub(crate) mod money;
 pub(crate) mod on_l1;
 pub mod options;
 pub mod outbox;
+mod ownership;
 pub mod participant;
 pub mod passphrase;
 pub mod patient;

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use alloy::primitives::{Address, B256, U256};
-use emr_chain::{Claim, SettlementLayer};
+use emr_chain::{Claim, L1Receipt, SettlementLayer};
 use emr_client::ClientError;
 use emr_core::Role;
 use serde::Serialize;
@@ -34,13 +34,19 @@ pub(crate) struct CreditArguments {
 }
 
 #[derive(Debug, Serialize)]
-struct Paid {
+pub(crate) struct Paid {
     to: Address,
     wei: String,
     tx_hash: B256,
     gas_used: u64,
     #[serde(skip)]
     amount: U256,
+}
+
+impl Paid {
+    pub(crate) fn new(amount: U256, to: Address, receipt: &L1Receipt) -> Self {
+        Self { to, wei: amount.to_string(), tx_hash: receipt.tx_hash, gas_used: receipt.gas_used, amount }
+    }
 }
 
 impl Answer for Paid {
@@ -72,8 +78,7 @@ pub(crate) async fn claim(options: &Options, role: Role, arguments: ClaimArgumen
             format!("entry {} of the urgent queue was not settled late: nothing is owed for it", arguments.index);
         return Err(Failure::new(Exit::Refused, message));
     };
-    let (tx_hash, gas_used) = (receipt.tx_hash, receipt.gas_used);
-    print(&Paid { to, wei: amount.to_string(), tx_hash, gas_used, amount }, options.json)
+    print(&Paid::new(amount, to, &receipt), options.json)
 }
 
 /// `withdraw-credit`: takes back what this identity sent to the urgent queue above its fee.
@@ -91,6 +96,5 @@ pub(crate) async fn withdraw_credit(options: &Options, role: Role, arguments: Cr
     let progress = Progress::start("waiting for the transaction");
     let receipt = rollup.withdraw_credit(to).await.map_err(ClientError::from)?;
     drop(progress);
-    let (tx_hash, gas_used) = (receipt.tx_hash, receipt.gas_used);
-    print(&Paid { to, wei: amount.to_string(), tx_hash, gas_used, amount }, options.json)
+    print(&Paid::new(amount, to, &receipt), options.json)
 }

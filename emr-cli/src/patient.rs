@@ -19,7 +19,9 @@ use crate::{
     light::{Access, Audit, Grants, LightAnswer},
     money,
     options::{Options, RecordName, parse_classes, parse_rights, parse_until},
-    outbox, participant, records, rekey,
+    outbox,
+    ownership::{self, Owner},
+    participant, records, rekey,
     report::{Answer, Progress, print, warn_of_age, written},
     rotate::Rotate,
     storage,
@@ -144,6 +146,9 @@ enum Command {
     Outbox(outbox::Command),
     /// Get a new rollup key, through L1: what a thief signs with the old one counts no more. Needs ether, or --output
     Rotate(Rotate),
+    /// Show and change who owns the account on L1: name guardians, recover it with their help, hand it over
+    #[command(subcommand)]
+    Owner(Owner),
     /// Take the forfeit for an urgent entry of yours that was settled late
     Claim(money::ClaimArguments),
     /// Take back what you sent to the urgent queue above its fee
@@ -246,6 +251,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::delete(&client, &card, name, wait, json).await
         }
         Command::Rotate(arguments) => arguments.run(&options, PATIENT).await,
+        Command::Owner(command) => ownership::run(&options, PATIENT, command).await,
         Command::Claim(arguments) => money::claim(&options, PATIENT, arguments).await,
         Command::WithdrawCredit(arguments) => money::withdraw_credit(&options, PATIENT, arguments).await,
         Command::Storage => storage::show(&open(&options).await?, json).await,

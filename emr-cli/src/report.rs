@@ -2,7 +2,8 @@
 
 use std::{io::Write, time::Duration};
 
-use alloy::primitives::{U256, utils::format_ether};
+use alloy::primitives::{B256, U256, utils::format_ether};
+use emr_chain::L1Receipt;
 use emr_client::Client;
 use emr_core::UnixTime;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -18,6 +19,26 @@ pub trait Answer: Serialize {
     /// # Errors
     /// Returns the writer's error.
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()>;
+}
+
+/// Something that was done on L1.
+#[derive(Debug, Serialize)]
+pub(crate) struct Done {
+    done: String,
+    tx_hash: B256,
+    gas_used: u64,
+}
+
+impl Done {
+    pub(crate) fn new(done: impl Into<String>, receipt: &L1Receipt) -> Self {
+        Self { done: done.into(), tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }
+    }
+}
+
+impl Answer for Done {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        writeln!(out, "{} ({} gas, {})", self.done, self.gas_used, self.tx_hash)
+    }
 }
 
 /// A time as RFC 3339.

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use emr_client::{client::Client, keys::Keys, profile::Profile};
+use emr_client::{L1Client, client::Client, keys::Keys, profile::Profile};
 use emr_core::Role;
 use emr_crypto::{Identity, ScryptCost};
 use secrecy::SecretString;
@@ -21,6 +21,9 @@ pub struct Rotate {
     /// Write the signed change to this new file; anyone with ether can send it within a day, with `emr-doctor relay FILE`
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Give the account the keys that this identity has, instead of a new one: after it took the account over (`owner`)
+    #[arg(long)]
+    present: bool,
 }
 
 impl Rotate {
@@ -33,6 +36,14 @@ impl Rotate {
         let passphrase = participant::passphrase(options, role)?;
         let open = || participant::unlock(&options.data_dir(role)?, role, &passphrase);
         let (mut profile, mut identity) = open()?;
+        if self.present {
+            if identity.rotated().is_some() {
+                let message = "an earlier `rotate` made a newer key: run `rotate` without --present";
+                return Err(Failure::new(Exit::Refused, message));
+            }
+            let client = on_l1::connect(options, profile, identity.clone()).await?;
+            return self.send(&client, Arc::new(identity), options.json).await;
+        }
         let begun = identity.rotated();
         if let Some(rotated) = &begun {
             match in_force(options, profile, identity, rotated, &passphrase).await {
@@ -60,15 +71,19 @@ impl Rotate {
             keep(client.profile(), &identity, &passphrase)?;
             eprintln!("the file 'identity' has a new rollup key: back it up again, an older copy does not have it");
         }
-        let next: Arc<dyn Keys> = Arc::new(next);
+        self.send(&client, Arc::new(next), options.json).await
+    }
+
+    /// Sends the keys to L1, or signs them into a file.
+    async fn send(&self, client: &L1Client, next: Arc<dyn Keys>, json: bool) -> Result<(), Failure> {
         if let Some(file) = &self.output {
-            return on_l1::write(&client.sign_rotation(&next).await?, file, options.json);
+            return on_l1::write(&client.sign_rotation(&next).await?, file, json);
         }
-        on_l1::say_fee(&client).await?;
+        on_l1::say_fee(client).await?;
         let progress = Progress::start("waiting for the transaction");
         let sent = client.rotate(&next).await.map_err(on_l1::without_ether)?;
         drop(progress);
-        print(&Sent::of(Change::Rotation, &sent), options.json)
+        print(&Sent::of(Change::Rotation, &sent), json)
     }
 }
 

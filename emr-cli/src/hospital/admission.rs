@@ -1,8 +1,8 @@
 //! Admission: of the hospital itself, of doctors that it endorses, and of accounts that a registrar admits.
 
-use std::{io::Write, path::Path, time::Duration};
+use std::{path::Path, time::Duration};
 
-use alloy::{primitives::B256, providers::DynProvider};
+use alloy::providers::DynProvider;
 use emr_chain::Rollup;
 use emr_client::{
     ClientError, Connections,
@@ -11,17 +11,15 @@ use emr_client::{
     profile::Profile,
     verify::card::Card,
 };
-use emr_core::Role;
+use emr_core::{AccountIndex, Role};
 use emr_crypto::Identity;
-use serde::Serialize;
 
 use super::{HOSPITAL, site::Site};
 use crate::{
     failure::{Exit, Failure, OrExit},
     on_l1,
     options::Options,
-    participant,
-    report::{Answer, print},
+    report::{Done, print},
 };
 
 /// Registers a site's hospital with its own ether, unless it is registered already. Admits it if it is also the
@@ -62,19 +60,6 @@ pub async fn admit_if_waiting(registrar: &Rollup<DynProvider>, card: &Card) -> R
     }
 }
 
-#[derive(Debug, Serialize)]
-struct Transaction {
-    done: String,
-    tx_hash: B256,
-    gas_used: u64,
-}
-
-impl Answer for Transaction {
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "{} ({} gas, {})", self.done, self.gas_used, self.tx_hash)
-    }
-}
-
 /// A registrar's decision about an account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Verdict {
@@ -86,11 +71,11 @@ pub enum Verdict {
     Reinstate,
 }
 
-/// `endorse`: lets the doctor with this card register as a doctor of this hospital.
+/// `endorse`: lets the doctor with this card register as a doctor of this hospital, or no longer.
 ///
 /// # Errors
 /// Fails if the card is not a doctor's, or if the contract refuses.
-pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
+pub async fn endorse(options: &Options, card: &Path, withdraw: bool) -> Result<(), Failure> {
     let card = crate::account::read_card(card)?;
     if card.role != Role::Doctor {
         return Err(Failure::new(
@@ -98,42 +83,65 @@ pub async fn endorse(options: &Options, card: &Path) -> Result<(), Failure> {
             format!("only doctors belong to a hospital; this is a {}'s card", card.role),
         ));
     }
-    let client = participant::open(options, HOSPITAL).await?;
-    let receipt = client.rollup().endorse(card.ethereum).await.or_exit(Exit::Refused)?;
-    let done = format!("{} may register as a doctor of this hospital", card.ethereum);
-    print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
+    let client = on_l1::open(options, HOSPITAL).await?;
+    card.check_instance(client.rollup().instance())?;
+    let doctor = card.ethereum;
+    let done = if withdraw {
+        let receipt = client.rollup().withdraw_endorsement(doctor).await?;
+        Done::new(
+            format!(
+                "{doctor} can no longer become a doctor of this hospital. This changes nothing for an admitted one"
+            ),
+            &receipt,
+        )
+    } else {
+        let receipt = client.rollup().endorse(doctor).await?;
+        Done::new(format!("{doctor} may register as a doctor of this hospital"), &receipt)
+    };
+    print(&done, options.json)
 }
 
-/// `registrar`: admits, suspends or reinstates an account.
+/// `registrar`: admits, suspends or reinstates an account. `who` is a card file, or an account number to suspend or reinstate.
 ///
 /// # Errors
 /// Fails if this identity is no registrar, or if the contract refuses.
-pub async fn registrar(options: &Options, verdict: Verdict, card: &Path) -> Result<(), Failure> {
-    let card = crate::account::read_card(card)?;
+pub async fn registrar(options: &Options, verdict: Verdict, who: &str) -> Result<(), Failure> {
+    let number: Option<AccountIndex> = who.parse().ok();
+    if number.is_some() && verdict == Verdict::Admit {
+        let message = "an admission needs the card that the doctor or hospital showed you: its keys are admitted";
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    let card = || crate::account::read_card(Path::new(who));
     // L1 is enough: a registrar need not be a participant, nor have a node.
     let client = on_l1::open(options, HOSPITAL).await?;
     let registrar = client.rollup();
     let (done, receipt) = match verdict {
         Verdict::Admit => {
-            let (admitted, receipt) = flow::admit(registrar, &card).await?;
+            let (admitted, receipt) = flow::admit(registrar, &card()?).await?;
             let of = admitted.org.map_or(String::new(), |org| format!(" of hospital {org}"));
             let (role, account) = (admitted.role, admitted.account);
             (format!("{role} {account}{of} is admitted, with the keys of this card; the next batch takes it"), receipt)
         }
         Verdict::Suspend => {
-            let (account, receipt) = flow::suspend(registrar, &card).await?;
+            let (account, receipt) = match number {
+                Some(account) => (account, registrar.suspend(account).await?),
+                None => flow::suspend(registrar, &card()?).await?,
+            };
             (
                 format!("account {account} is suspended; if it was admitted, from the batch on that takes the entry"),
                 receipt,
             )
         }
         Verdict::Reinstate => {
-            let (account, receipt) = flow::reinstate(registrar, &card).await?;
+            let (account, receipt) = match number {
+                Some(account) => (account, registrar.reinstate(account).await?),
+                None => flow::reinstate(registrar, &card()?).await?,
+            };
             (
                 format!("account {account} is reinstated; if it was admitted, from the batch on that takes the entry"),
                 receipt,
             )
         }
     };
-    print(&Transaction { done, tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }, options.json)
+    print(&Done::new(done, &receipt), options.json)
 }

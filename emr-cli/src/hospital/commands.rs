@@ -18,6 +18,7 @@ use crate::{
     failure::{EXIT_CODES, Failure},
     invite, money,
     options::{DEFAULT_RPC, Options},
+    ownership::{self, Owner},
 };
 
 const HOSPITAL: Role = Role::Hospital;
@@ -91,7 +92,12 @@ enum Command {
     Endorse {
         /// The doctor's card
         card: PathBuf,
+        /// Take the consent back, before the doctor is admitted
+        #[arg(long)]
+        withdraw: bool,
     },
+    /// Withdraw this hospital's own registration, which no registrar has admitted; then it can register again, with own ether
+    WithdrawRegistration,
     /// Run an `emr-doctor` command with this program; the demo starts a new process this way
     #[command(hide = true)]
     AsDoctor {
@@ -99,6 +105,9 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Show and change who owns the account on L1: name guardians, recover it with their help, hand it over
+    #[command(subcommand)]
+    Owner(Owner),
     /// Take the forfeit for an urgent entry of yours that was settled late
     Claim(money::ClaimArguments),
     /// Take back what you sent to the urgent queue above its fee
@@ -115,8 +124,8 @@ enum Command {
     Registrar {
         /// What to do with the account
         verdict: Verdict,
-        /// The card of the doctor or hospital
-        card: PathBuf,
+        /// The card of the doctor or hospital; the number of the account is enough to suspend or reinstate
+        who: String,
     },
 }
 
@@ -182,15 +191,17 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Prover(Prover::Remove { name }) => prover::remove(&options, &name).await,
         Command::Prover(Prover::List) => prover::list(&options).await,
         Command::Status => super::status(&options).await,
-        Command::Endorse { card } => admission::endorse(&options, &card).await,
+        Command::Endorse { card, withdraw } => admission::endorse(&options, &card, withdraw).await,
+        Command::WithdrawRegistration => account::withdraw_registration(&options, HOSPITAL).await,
         Command::AsDoctor { arguments } => {
             let arguments = std::iter::once(OsString::from("emr-doctor")).chain(arguments);
             doctor::run(doctor::Arguments::parse_from(arguments)).await
         }
+        Command::Owner(command) => ownership::run(&options, HOSPITAL, command).await,
         Command::Claim(arguments) => money::claim(&options, HOSPITAL, arguments).await,
         Command::WithdrawCredit(arguments) => money::withdraw_credit(&options, HOSPITAL, arguments).await,
         Command::Adopt { folder } => adopt::run(&options, &folder).await,
         Command::Office(command) => office::run(&options, command).await,
-        Command::Registrar { verdict, card } => admission::registrar(&options, verdict, &card).await,
+        Command::Registrar { verdict, who } => admission::registrar(&options, verdict, &who).await,
     }
 }

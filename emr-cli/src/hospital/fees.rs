@@ -1,17 +1,10 @@
 //! The fee of a registration, and collecting the fees.
 
-use std::io::Write;
-
-use alloy::primitives::{Address, B256, U256, utils::parse_ether};
-use serde::Serialize;
+use alloy::primitives::{Address, U256, utils::parse_ether};
+use emr_client::ClientError;
 
 use super::HOSPITAL;
-use crate::{
-    failure::{Exit, Failure, OrExit},
-    options::Options,
-    participant,
-    report::{Answer, ether, print},
-};
+use crate::{failure::Failure, money::Paid, on_l1, options::Options, report::print};
 
 /// The highest fee, 1 ether. Changing a fee takes 14 days, and somebody who types wei instead of ether would set a fee that nobody can pay.
 const HIGHEST: U256 = U256::from_limbs([1_000_000_000_000_000_000, 0, 0, 0]);
@@ -32,33 +25,15 @@ pub(super) fn wei(text: &str) -> Option<U256> {
     if decimal && decimals <= 18 && starts_with_digit { parse_ether(text).ok() } else { None }
 }
 
-#[derive(Debug, Serialize)]
-struct Collected {
-    to: Address,
-    wei: String,
-    tx_hash: B256,
-    gas_used: u64,
-    #[serde(skip)]
-    amount: U256,
-}
-
-impl Answer for Collected {
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let amount = ether(self.amount);
-        writeln!(out, "{amount} ether of fees are at {} now ({} gas, {})", self.to, self.gas_used, self.tx_hash)
-    }
-}
-
 /// `collect-fees`: takes the registration fees from the contract.
 ///
 /// # Errors
 /// Fails if this hospital is not the sequencer, or if the recipient does not accept ether.
 pub async fn collect(options: &Options, to: Option<Address>) -> Result<(), Failure> {
-    let client = participant::open(options, HOSPITAL).await?;
+    let client = on_l1::open(options, HOSPITAL).await?;
     let to = to.unwrap_or_else(|| client.ethereum_address());
-    let (amount, receipt) = client.rollup().collect_fees(to).await.or_exit(Exit::Refused)?;
-    let (wei, tx_hash, gas_used) = (amount.to_string(), receipt.tx_hash, receipt.gas_used);
-    print(&Collected { to, wei, tx_hash, gas_used, amount }, options.json)
+    let (amount, receipt) = client.rollup().collect_fees(to).await.map_err(ClientError::from)?;
+    print(&Paid::new(amount, to, &receipt), options.json)
 }
 
 #[cfg(test)]

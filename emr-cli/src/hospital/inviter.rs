@@ -7,7 +7,7 @@ use emr_api::{
     InviterView,
     form::{AddressText, As},
 };
-use emr_client::client::Client;
+use emr_client::{client::Client, flow::admission::account_of_card};
 use emr_core::{AccountIndex, Role};
 use serde::Serialize;
 
@@ -70,17 +70,16 @@ impl Answer for Set {
 pub async fn set(options: &Options, who: &str, counts: bool) -> Result<(), Failure> {
     let card = if who.parse::<u64>().is_ok() { None } else { Some(read_card(Path::new(who))?) };
     let client = participant::open(options, Role::Hospital).await?;
-    let address = match card {
-        Some(card) => card.ethereum,
-        None => owner(&client, who.parse().or_exit(Exit::Input)?).await?,
+    let account = match card {
+        Some(card) => account_of_card(client.rollup(), &card).await?,
+        None => who.parse().or_exit(Exit::Input)?,
     };
+    let address = registrant(&client, account).await?;
     client.node().set_inviter(address, counts).await?;
     print(&Set { address, counts }, options.json)
 }
 
-async fn owner(client: &Client, account: AccountIndex) -> Result<Address, Failure> {
-    let found = client.rollup().account(account).await.or_exit(Exit::Unavailable)?;
-    let found =
-        found.ok_or_else(|| Failure::new(Exit::Input, format!("there is no account {account}: check the number")));
-    found.map(|account| account.owner)
+async fn registrant(client: &Client, account: AccountIndex) -> Result<Address, Failure> {
+    let found = client.rollup().registrant_of(account).await.or_exit(Exit::Unavailable)?;
+    found.ok_or_else(|| Failure::new(Exit::Input, format!("there is no account {account}: check the number")))
 }

@@ -3,7 +3,7 @@
 use emr_testkit::part::{Anvil, Kubo};
 use serde_json::Value;
 
-use crate::world::*;
+use crate::{owner::guardians_give_the_account_to_a_new_identity, world::*};
 
 const ETHER: &str = "0xde0b6b3a7640000";
 
@@ -115,5 +115,6 @@ fn a_revocation_takes_effect_without_the_hospital() -> TestResult {
     assert!(world.patient(&["claim", "1"])?.failed(4)?.contains("was paid already"));
     assert!(world.patient(&["claim", "0"])?.failed(4)?.contains("was not settled late"));
     assert!(world.patient(&["withdraw-credit"])?.failed(4)?.contains("has no credit"));
-    Ok(())
+
+    guardians_give_the_account_to_a_new_identity(&world, &named)
 }

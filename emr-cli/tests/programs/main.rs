@@ -9,5 +9,6 @@ mod force;
 #[cfg(target_os = "linux")]
 mod memory;
 mod office;
+mod owner;
 mod serve;
 mod world;

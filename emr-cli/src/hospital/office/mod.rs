@@ -5,17 +5,16 @@ mod officers;
 mod propose;
 mod show;
 
-use std::{io::Write, path::Path};
+use std::path::Path;
 
 use alloy::primitives::{Address, B256, U256};
 use clap::Subcommand;
-use emr_chain::{L1Receipt, ProposalState};
-use emr_client::{ClientError, L1Client};
+use emr_chain::ProposalState;
+use emr_client::{ClientError, L1Client, flow::admission::account_of_card};
 use emr_core::AccountIndex;
 pub use officers::OfficerArguments;
 pub(super) use officers::options;
 use propose::Proposed;
-use serde::Serialize;
 
 use super::{HOSPITAL, fees};
 use crate::{
@@ -23,7 +22,7 @@ use crate::{
     failure::{Exit, Failure},
     on_l1,
     options::Options,
-    report::{Answer, Progress, print, written},
+    report::{Done, Progress, print, written},
 };
 
 /// Commands about the rollup's offices.
@@ -98,26 +97,6 @@ pub enum Bond {
 /// Parses a sum in ether. Returns wei.
 fn parse_sum(text: &str) -> Result<U256, String> {
     fees::wei(text).filter(|sum| !sum.is_zero()).ok_or_else(|| "write a sum in ether like 0.5".to_owned())
-}
-
-/// Something that was done on L1.
-#[derive(Debug, Serialize)]
-struct Done {
-    done: String,
-    tx_hash: B256,
-    gas_used: u64,
-}
-
-impl Done {
-    fn new(done: impl Into<String>, receipt: &L1Receipt) -> Self {
-        Self { done: done.into(), tx_hash: receipt.tx_hash, gas_used: receipt.gas_used }
-    }
-}
-
-impl Answer for Done {
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "{} ({} gas, {})", self.done, self.gas_used, self.tx_hash)
-    }
 }
 
 /// Runs a command about the offices.
@@ -245,9 +224,7 @@ async fn account(client: &L1Client, who: &str) -> Result<AccountIndex, Failure> 
         return Ok(account);
     }
     let card = read_card(Path::new(who))?;
-    card.check_instance(client.rollup().instance()).map_err(ClientError::from)?;
-    let found = refused(client.rollup().account_of(card.ethereum).await)?;
-    let found = found.ok_or_else(|| Failure::new(Exit::Input, format!("{} has no account here", card.ethereum)))?;
+    let found = account_of_card(client.rollup(), &card).await?;
     if card.account.is_some_and(|account| account != found) {
         let message = format!(
             "the card is of another account than {found}, which L1 names: ask for a new card, or use another Ethereum node"

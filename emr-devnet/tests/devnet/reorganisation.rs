@@ -95,7 +95,7 @@ async fn takes_blocks_back(node: &Node) -> Outcome {
     assert!(dear.send().await?.get_receipt().await?.status());
     let block = node.get_block_by_number(BlockNumberOrTag::Latest).await?.ok_or("the newest block")?;
     assert_eq!(block.header.base_fee_per_gas, Some(70 * GWEI));
-    let next = node.get_fee_history(1, BlockNumberOrTag::Latest, &[]).await?.latest_block_base_fee();
+    let next = node.get_fee_history(1, BlockNumberOrTag::Latest, &[]).await?.next_block_base_fee();
     assert!(next.is_some_and(|fee| fee < u128::from(70 * GWEI) && fee > u128::from(60 * GWEI)), "{next:?}");
     Ok(())
 }

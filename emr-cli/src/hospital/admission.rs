@@ -106,37 +106,33 @@ pub async fn endorse(options: &Options, card: &Path, withdraw: bool) -> Result<(
 /// # Errors
 /// Fails if this identity is no registrar, or if the contract refuses.
 pub async fn registrar(options: &Options, verdict: Verdict, who: &str) -> Result<(), Failure> {
-    let number: Option<AccountIndex> = who.parse().ok();
-    if number.is_some() && verdict == Verdict::Admit {
-        let message = "an admission needs the card that the doctor or hospital showed you: its keys are admitted";
-        return Err(Failure::new(Exit::Usage, message));
-    }
-    let card = || crate::account::read_card(Path::new(who));
+    // Read first: a file that is no card needs no Ethereum node.
+    let named = Named::read(who)?;
     // L1 is enough: a registrar need not be a participant, nor have a node.
     let client = on_l1::open(options, HOSPITAL).await?;
     let registrar = client.rollup();
-    let (done, receipt) = match verdict {
-        Verdict::Admit => {
-            let (admitted, receipt) = flow::admit(registrar, &card()?).await?;
+    let (done, receipt) = match (verdict, &named) {
+        (Verdict::Admit, Named::Number(_)) => {
+            let message = "an admission needs the card that the doctor or hospital showed you: its keys are admitted";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        (Verdict::Admit, Named::Card(card)) => {
+            let (admitted, receipt) = flow::admit(registrar, card).await?;
             let of = admitted.org.map_or(String::new(), |org| format!(" of hospital {org}"));
             let (role, account) = (admitted.role, admitted.account);
             (format!("{role} {account}{of} is admitted, with the keys of this card; the next batch takes it"), receipt)
         }
-        Verdict::Suspend => {
-            let (account, receipt) = match number {
-                Some(account) => (account, registrar.suspend(account).await?),
-                None => flow::suspend(registrar, &card()?).await?,
-            };
+        (Verdict::Suspend, named) => {
+            let account = named.account(registrar).await?;
+            let receipt = registrar.suspend(account).await?;
             (
                 format!("account {account} is suspended; if it was admitted, from the batch on that takes the entry"),
                 receipt,
             )
         }
-        Verdict::Reinstate => {
-            let (account, receipt) = match number {
-                Some(account) => (account, registrar.reinstate(account).await?),
-                None => flow::reinstate(registrar, &card()?).await?,
-            };
+        (Verdict::Reinstate, named) => {
+            let account = named.account(registrar).await?;
+            let receipt = registrar.reinstate(account).await?;
             (
                 format!("account {account} is reinstated; if it was admitted, from the batch on that takes the entry"),
                 receipt,
@@ -144,4 +140,27 @@ pub async fn registrar(options: &Options, verdict: Verdict, who: &str) -> Result
         }
     };
     print(&Done::new(done, &receipt), options.json)
+}
+
+/// How an operator names an account.
+#[derive(Debug)]
+enum Named {
+    Number(AccountIndex),
+    Card(Box<Card>),
+}
+
+impl Named {
+    fn read(who: &str) -> Result<Self, Failure> {
+        match who.parse() {
+            Ok(account) => Ok(Self::Number(account)),
+            Err(_) => Ok(Self::Card(Box::new(crate::account::read_card(Path::new(who))?))),
+        }
+    }
+
+    async fn account(&self, rollup: &Rollup<DynProvider>) -> Result<AccountIndex, Failure> {
+        match self {
+            Self::Number(account) => Ok(*account),
+            Self::Card(card) => Ok(flow::account_of_card(rollup, card).await?),
+        }
+    }
 }

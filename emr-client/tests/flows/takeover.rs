@@ -63,14 +63,14 @@ fn refused(error: ClientError) -> Option<OwnershipError> {
 }
 
 /// A guardian who has joined no hospital's node.
-async fn guardian(scene: &Scene, person: Member) -> TestResult<L1Client> {
+async fn as_guardian(scene: &Scene, person: Member) -> TestResult<L1Client> {
     let (profile, identity) = scene.profile(person)?;
     let named = RollupInstance { chain_id: 31337, contract: scene.contract };
     Ok(L1Client::over(profile, identity, Some(named), (&[scene.endpoint()], None)).await?)
 }
 
 async fn approved(scene: &Scene, person: Member, request: &SignedTakeover, owner: Address) -> TestResult<Approval> {
-    sent(&guardian(scene, person).await?.approve_takeover(request, (request.takeover.account, owner)).await?)
+    sent(&as_guardian(scene, person).await?.approve_takeover(request, (request.takeover.account, owner)).await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -83,7 +83,7 @@ async fn guardians_recover_an_account_unless_its_owner_cancels() -> TestResult {
     drop(patient);
     let owner = scene.on_l1(PATIENT).await?;
     let before = anew.on_l1(&scene).await?.request_takeover(account).await?;
-    let guardian = guardian(&scene, DOCTOR).await?;
+    let guardian = as_guardian(&scene, DOCTOR).await?;
     let none = guardian.approve_takeover(&before, (account, me)).await.map_err(refused).expect_err("no guardian");
     assert!(matches!(none, Some(OwnershipError::NotGuardian(..))), "{none:?}");
     drop(guardian);
@@ -108,7 +108,7 @@ async fn guardians_recover_an_account_unless_its_owner_cancels() -> TestResult {
     assert!(exchanged.to_string().contains("do not agree"), "{exchanged}");
     let mut forged = request.clone();
     forged.recovery = forged.change.clone();
-    let guardian = guardian(&scene, DOCTOR).await?;
+    let guardian = as_guardian(&scene, DOCTOR).await?;
     let error = guardian.approve_takeover(&forged, (account, me)).await.expect_err("not signed");
     assert_eq!(error.code(), Code::TakeoverForged.as_str());
     let own = guardian.approve_takeover(&request, (account, me)).await?;

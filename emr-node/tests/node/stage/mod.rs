@@ -17,13 +17,13 @@ pub(crate) use scene::*;
 pub(crate) use signing::*;
 pub(crate) use testnet::*;
 
-/// Waits at most 20 s until a condition holds.
+/// Waits at most a minute until a condition holds: other tests prove at the same time.
 pub(crate) async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) -> Outcome {
-    for _ in 0..400 {
+    for _ in 0..1200 {
         if holds().await {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    Err("the condition did not hold within 20 s".into())
+    Err("the condition did not hold within a minute".into())
 }

@@ -57,7 +57,7 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
     let fees: Value = serde_json::from_str(&fees)?;
     assert_eq!((&fees["wei"], &fees["to"]), (&"2000000000000000".into(), &chest.into()), "{fees}");
     let none = world.hospital(&["collect-fees"])?.done()?;
-    assert!(none.starts_with("0 ether of fees are at 0x"), "{none}");
+    assert!(none.starts_with("0 ether are at 0x"), "{none}");
 
     // The node stops and starts again. The prover waits for it.
     node.kill()?;

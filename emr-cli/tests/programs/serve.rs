@@ -73,7 +73,7 @@ fn a_hospital_on_a_real_chain_leaves_proving_to_another_machine() -> TestResult 
     // while it proves grows with the threads.
     let threads = std::thread::available_parallelism()?.get() as u64;
     let peak = prover.peak_mebibytes()?;
-    assert!(peak < 1100 + 16 * threads, "{peak} MiB");
+    assert!(peak < 900 + 16 * threads, "{peak} MiB");
     // Another process of the same hospital can run at the same time.
     assert!(world.hospital(&["status"])?.done()?.contains("batches settled"));
     assert!(!world.at("prover").exists());

@@ -2,8 +2,8 @@
 
 use emr_cli::{hospital::commands, start};
 
-/// A prover frees gigabytes on other threads than it took them on. glibc keeps that for each thread, so the process grew with every change of
-/// the batches' size; this allocator gives it back.
+/// A prover reads keys and makes proofs on different threads. glibc keeps what a thread freed, and the next thread cannot use it: on a busy
+/// machine, a prover took half as much again. This allocator gives it back.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

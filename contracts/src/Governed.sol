@@ -69,8 +69,8 @@ abstract contract Governed is IGoverned, RollupState {
         return _bounds.revision;
     }
 
-    function _requireNoHalt() internal view {
-        uint256 until = UnixTime.unwrap(_office.haltedUntil);
+    function _requireNoHalt(Office memory office) internal view {
+        uint256 until = UnixTime.unwrap(office.haltedUntil);
         if (block.timestamp < until) revert SettlementHalted(until);
     }
 

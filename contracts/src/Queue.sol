@@ -18,14 +18,32 @@ abstract contract Queue is IQueue, Governed {
     /// @inheritdoc IQueue
     uint256 public constant URGENT_FEE_STEP = 0.0001 ether;
 
-    /// One word for each entry: 216 bits of the hash of its words, and the time at which it was appended (40 bits).
-    struct Entries {
-        mapping(uint256 index => uint256 hashAndTime) word;
-        uint256 length;
+    /// Four words.
+    uint256 private constant ENTRY_BYTES = 0x80;
+
+    /// How many entries were appended to each queue. One word, because a settlement reads both.
+    struct Lengths {
+        QueueIndex urgent;
+        QueueIndex ordinary;
     }
 
-    Entries private _urgent;
-    Entries private _ordinary;
+    /// The entries of a queue that are not settled.
+    struct Unsettled {
+        uint256 head;
+        uint256 count;
+    }
+
+    /// What a settlement reads of the queues, and the last halt, during which deadlines stand still.
+    struct Queues {
+        Unsettled urgent;
+        Unsettled ordinary;
+        Office office;
+    }
+
+    /// One word for each entry: 216 bits of the hash of its words, and the time at which it was appended (40 bits).
+    mapping(uint256 index => uint256 hashAndTime) internal _urgent;
+    mapping(uint256 index => uint256 hashAndTime) internal _ordinary;
+    Lengths private _lengths;
     /// For each account, 64 bits for each `Entry.variety`: the position of the newest entry, plus 1; 0 if there was none.
     mapping(AccountIndex account => uint256 positions) private _newest;
     mapping(address account => uint256 amount) private _credits;
@@ -38,7 +56,7 @@ abstract contract Queue is IQueue, Governed {
 
     /// @inheritdoc IQueue
     function queueLength(QueueName queue) external view returns (QueueIndex) {
-        return QueueIndex.wrap(uint56(_entries(queue).length));
+        return queue == QueueName.Urgent ? _lengths.urgent : _lengths.ordinary;
     }
 
     /// @inheritdoc IQueue
@@ -47,13 +65,13 @@ abstract contract Queue is IQueue, Governed {
         view
         returns (bytes27 wordsHash, uint256 enqueuedAt)
     {
-        uint256 entry = _entries(queue).word[QueueIndex.unwrap(index)];
+        uint256 entry = _entries(queue)[QueueIndex.unwrap(index)];
         return (bytes27(bytes32(entry)), uint40(entry));
     }
 
     /// @inheritdoc IQueue
     function urgentFee() public view returns (uint256) {
-        uint256 waiting = _urgent.length - QueueIndex.unwrap(_progress.urgentHead);
+        uint256 waiting = QueueIndex.unwrap(_lengths.urgent) - QueueIndex.unwrap(_progress.urgentHead);
         return waiting < FREE_URGENT_ENTRIES ? 0 : (waiting - FREE_URGENT_ENTRIES + 1) * URGENT_FEE_STEP;
     }
 
@@ -125,53 +143,90 @@ abstract contract Queue is IQueue, Governed {
         if (!sent) revert TransferFailed(to);
     }
 
+    /// @dev Reads what waits in both queues.
+    function _queues(Progress memory progress, Office memory office) internal view returns (Queues memory) {
+        Lengths memory lengths = _lengths;
+        uint256 urgent = QueueIndex.unwrap(progress.urgentHead);
+        uint256 ordinary = QueueIndex.unwrap(progress.ordinaryHead);
+        return Queues({
+            urgent: Unsettled({head: urgent, count: QueueIndex.unwrap(lengths.urgent) - urgent}),
+            ordinary: Unsettled({head: ordinary, count: QueueIndex.unwrap(lengths.ordinary) - ordinary}),
+            office: office
+        });
+    }
+
     /// @dev Counts the entries at a queue's head that are older than `age` at a time, up to `limit`.
-    function _olderThan(QueueName queue, uint256 age, uint256 time, uint256 limit)
-        internal
-        view
-        returns (uint256 count)
-    {
-        Entries storage entries = _entries(queue);
-        uint256 head = QueueIndex.unwrap(queueHead(queue));
-        uint256 length = entries.length;
-        if (limit > length - head) limit = length - head;
-        Office memory office = _office;
-        while (count < limit && _deadline(office, uint40(entries.word[head + count]), age) < time) ++count;
+    function _olderThan(
+        mapping(uint256 => uint256) storage entries,
+        Unsettled memory unsettled,
+        Office memory office,
+        uint256 age,
+        uint256 time,
+        uint256 limit
+    ) internal view returns (uint256 count) {
+        uint256 head = unsettled.head;
+        if (limit > unsettled.count) limit = unsettled.count;
+        while (count < limit && _deadline(office, uint40(entries[head + count]), age) < time) ++count;
     }
 
     /// @dev Checks the words of entries, which must be complete, and takes the entries from the heads of the queues.
     /// @param urgent How many entries are of the urgent queue. They come first.
+    /// @param progress It gets the new heads.
     /// @return rolling The queue hash: `h_0 = 0`, `h_{i+1} = keccak256(h_i || the four words of entry i)`.
-    function _take(uint256[] calldata words, uint256 urgent) internal returns (bytes32 rolling) {
-        rolling = _check(QueueName.Urgent, words[:4 * urgent], 0);
-        rolling = _check(QueueName.Ordinary, words[4 * urgent:], rolling);
+    function _take(Queues memory queues, uint256[] calldata words, uint256 urgent, Progress memory progress)
+        internal
+        view
+        returns (bytes32 rolling)
+    {
+        // Fails if there are fewer entries than urgent ones. Nothing else bounds what is read of the calldata below.
         uint256 ordinary = words.length / 4 - urgent;
-        _progress.urgentHead = QueueIndex.wrap(uint56(QueueIndex.unwrap(_progress.urgentHead) + urgent));
-        _progress.ordinaryHead = QueueIndex.wrap(uint56(QueueIndex.unwrap(_progress.ordinaryHead) + ordinary));
+        uint256 place;
+        assembly ("memory-safe") {
+            place := words.offset
+        }
+        rolling = _check(QueueName.Urgent, queues.urgent, place, urgent, 0);
+        rolling = _check(QueueName.Ordinary, queues.ordinary, place + ENTRY_BYTES * urgent, ordinary, rolling);
+        progress.urgentHead = QueueIndex.wrap(uint56(queues.urgent.head + urgent));
+        progress.ordinaryHead = QueueIndex.wrap(uint56(queues.ordinary.head + ordinary));
     }
 
-    function _check(QueueName queue, uint256[] calldata words, bytes32 rolling) private view returns (bytes32) {
-        Entries storage entries = _entries(queue);
-        uint256 count = words.length / 4;
-        uint256 head = QueueIndex.unwrap(queueHead(queue));
-        uint256 waiting = entries.length - head;
-        if (count > waiting) revert EntriesNotQueued(queue, count, waiting);
-        for (uint256 i = 0; i < count; ++i) {
-            uint256[] calldata entry = words[4 * i:4 * i + 4];
-            if (bytes27(keccak256(abi.encodePacked(entry))) != bytes27(bytes32(entries.word[head + i]))) {
-                revert EntryMismatch(queue, QueueIndex.wrap(uint56(head + i)));
+    /// @dev Checks that the calldata at `place` are the words of the first entries of a queue.
+    function _check(QueueName queue, Unsettled memory unsettled, uint256 place, uint256 count, bytes32 rolling)
+        private
+        view
+        returns (bytes32)
+    {
+        if (count > unsettled.count) revert EntriesNotQueued(queue, count, unsettled.count);
+        mapping(uint256 => uint256) storage entries = _entries(queue);
+        uint256 index = unsettled.head;
+        for (uint256 end = index + count; index < end; ++index) {
+            bytes32 hash;
+            assembly ("memory-safe") {
+                // The queue hash and the entry's words side by side in free memory: one copy of the words for both hashes.
+                let free := mload(0x40)
+                mstore(free, rolling)
+                calldatacopy(add(free, 0x20), place, ENTRY_BYTES)
+                hash := keccak256(add(free, 0x20), ENTRY_BYTES)
+                rolling := keccak256(free, add(ENTRY_BYTES, 0x20))
+                place := add(place, ENTRY_BYTES)
             }
-            rolling = keccak256(abi.encodePacked(rolling, entry));
+            if (bytes27(hash) != bytes27(bytes32(entries[index]))) {
+                revert EntryMismatch(queue, QueueIndex.wrap(uint56(index)));
+            }
         }
         return rolling;
     }
 
     function _append(uint256[4] memory words) private returns (uint256 index) {
         QueueName queue = Entry.isRegistration(words) ? QueueName.Ordinary : QueueName.Urgent;
-        Entries storage entries = _entries(queue);
-        index = entries.length;
-        entries.length = index + 1;
-        entries.word[index] = uint256(keccak256(abi.encode(words))) >> 40 << 40 | uint40(block.timestamp);
+        if (queue == QueueName.Urgent) {
+            index = QueueIndex.unwrap(_lengths.urgent);
+            _lengths.urgent = QueueIndex.wrap(uint56(index + 1));
+        } else {
+            index = QueueIndex.unwrap(_lengths.ordinary);
+            _lengths.ordinary = QueueIndex.wrap(uint56(index + 1));
+        }
+        _entries(queue)[index] = uint256(keccak256(abi.encode(words))) >> 40 << 40 | uint40(block.timestamp);
         emit Enqueued(queue, QueueIndex.wrap(uint56(index)), words);
     }
 
@@ -181,7 +236,7 @@ abstract contract Queue is IQueue, Governed {
         emit Credited(to, amount);
     }
 
-    function _entries(QueueName queue) private view returns (Entries storage) {
+    function _entries(QueueName queue) private view returns (mapping(uint256 => uint256) storage) {
         return queue == QueueName.Urgent ? _urgent : _ordinary;
     }
 }

@@ -119,6 +119,9 @@ interface IGovernance {
     function appoint(address sequencer) external;
 
     /// @notice Replaces the sizes. Through the timelock.
+    /// @param circuitVersion The circuit version that they belong to.
+    /// @param sizes One to eight. The largest `maxL1` may not be less than at the deployment: otherwise registrars could starve forced
+    /// revocations by sizes of one entry. One that is too large for any proof stops settlement until it is changed back.
     function changeSizes(uint64 circuitVersion, ISettlement.Size[] calldata sizes) external;
 
     /// @notice Changes the registration fee. Through the timelock.

@@ -55,7 +55,7 @@ interface IGoverned {
     /// @notice Changes the sequencer. The one before gets the fees collected so far as credit. Governance only.
     function setSequencer(address sequencer) external;
 
-    /// @notice Replaces the sizes. Governance only.
+    /// @notice Replaces the sizes. The largest batch never holds fewer queue entries than at the deployment. Governance only.
     function setSizes(uint64 circuitVersion, ISettlement.Size[] calldata sizes) external;
 
     /// @notice Changes the registration fee. Governance only.

@@ -14,10 +14,12 @@ import {FIELD, between, vm} from "./Vm.sol";
 contract RealProofsTest is Batches {
     // Storage of the rollup (contracts/artifacts/storage-layout.json).
     uint256 private constant PROGRESS = 1;
-    uint256 private constant ORDINARY = 6;
-    uint256 private constant ORDINARY_LENGTH = 7;
+    uint256 private constant ORDINARY = 5;
+    uint256 private constant LENGTHS = 6;
     /// Bits before the number of batches in `Progress`.
     uint256 private constant BATCHES = 40;
+    /// Bits before the length of the ordinary queue in `Lengths`.
+    uint256 private constant ORDINARY_LENGTH = 56;
 
     string private _json;
     address private _place;
@@ -201,7 +203,7 @@ contract RealProofsTest is Batches {
     }
 
     function _fillQueue(uint256[] memory words) private {
-        vm.store(address(rollup), bytes32(ORDINARY_LENGTH), bytes32(words.length / 4));
+        vm.store(address(rollup), bytes32(LENGTHS), bytes32(words.length / 4 << ORDINARY_LENGTH));
         for (uint256 i = 0; i < words.length / 4; ++i) {
             bytes32 hash = keccak256(abi.encode(words[4 * i], words[4 * i + 1], words[4 * i + 2], words[4 * i + 3]));
             vm.store(address(rollup), keccak256(abi.encode(i, ORDINARY)), hash >> 40 << 40 | bytes32(block.timestamp));

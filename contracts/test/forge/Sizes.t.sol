@@ -6,7 +6,7 @@ import {IGoverned} from "../../src/governance/IGoverned.sol";
 import {IQueue} from "../../src/IQueue.sol";
 import {ISettlement} from "../../src/ISettlement.sol";
 import {Governing} from "./Governing.sol";
-import {between, vm} from "./Vm.sol";
+import {between, least, vm} from "./Vm.sol";
 
 /// @title Other sizes, verifiers and circuit versions, through the timelock
 contract SizesTest is Governing {
@@ -18,7 +18,7 @@ contract SizesTest is Governing {
 
     function test_sizes_are_replaced() external {
         vm.assertEq(rollup.sizesRevision(), 0, "those of the deployment");
-        ISettlement.Size[] memory other = _sizes([uint48(5), 7], 2);
+        ISettlement.Size[] memory other = _sizes([uint48(50), 7], 2);
         for (uint64 revision = 1; revision <= 3; ++revision) {
             uint64 version = 1 + revision % 2;
             _expect(DONE, _change(abi.encodeCall(IGovernance.changeSizes, (version, other))), "change");
@@ -33,7 +33,10 @@ contract SizesTest is Governing {
         Draft memory draft = _draft(1);
         draft.d2 = _operations(3, 1);
         address old = sizes[0].verifier;
-        bytes memory call = abi.encodeCall(IGovernance.changeSizes, (CIRCUIT_VERSION, _sizes([uint48(8), 24], 3)));
+        // The same slots, so that nothing but the verifiers differs.
+        ISettlement.Size[] memory other = _sizes([uint48(0), 0], 3);
+        for (uint256 i = 0; i < 3; ++i) (other[i].maxL1, other[i].maxL2) = (sizes[i].maxL1, sizes[i].maxL2);
+        bytes memory call = abi.encodeCall(IGovernance.changeSizes, (CIRCUIT_VERSION, other));
         _expect(DONE, _schedule(REGISTRAR, call, 1), "propose");
         vm.warp(START + DELAY);
         draft.time = uint40(block.timestamp);
@@ -63,12 +66,13 @@ contract SizesTest is Governing {
         _expect(DONE, _send(SEQUENCER, 0, _settleCall(draft)), "the new version");
     }
 
-    /// @dev The capacities are bound by `z`, and hold.
+    /// @dev The capacities are bound by `z`, and hold. One size gets fewer entries, the largest one more and another place, and one goes.
     function test_the_new_capacities_hold() external {
-        for (uint256 i = 0; i < 20; ++i) _newPatient();
+        for (uint256 i = 0; i < 50; ++i) _newPatient();
         ISettlement.Size[] memory other = new ISettlement.Size[](2);
-        (other[0], other[1]) = (sizes[0], sizes[1]);
+        (other[0], other[1]) = (sizes[0], sizes[2]);
         (other[0].maxL1, other[0].maxL2) = (6, 25);
+        (other[1].maxL1, other[1].maxL2) = (41, 3);
         _expect(DONE, _change(abi.encodeCall(IGovernance.changeSizes, (CIRCUIT_VERSION, other))), "change");
         _expect(ISettlement.UnknownSize.selector, _settle(SEQUENCER, 0, 6, 2), "the third of two");
         _expect(ISettlement.ProofRejected.selector, _settle(SEQUENCER, 0, 6, 0), "a proof of the size before");
@@ -81,21 +85,35 @@ contract SizesTest is Governing {
         draft.d2 = _operations(4, 1);
         _expect(ISettlement.TooManyOperations.selector, _send(SEQUENCER, 0, _settleCall(draft)), "four of three");
         (, uint256 overdue) = rollup.overdueEntries();
-        vm.assertEq(overdue, 6, "as many as the largest size holds");
+        vm.assertEq(overdue, 41, "as many as the largest size holds");
+        _expect(ISettlement.TooManyEntries.selector, _settle(SEQUENCER, 0, 42, 1), "42 of 41");
+        _expect(IQueue.OverdueEntriesOmitted.selector, _settle(SEQUENCER, 0, 40, 1), "40 of 41");
+        _expect(DONE, _settle(SEQUENCER, 0, 41, 1), "41 of 41");
     }
 
     /// @dev What a batch must take follows the largest size, whatever it was before. Settlement goes on.
-    function test_due_entries_follow_the_sizes(uint48 most, uint256 count) external {
+    function test_due_entries_follow_the_sizes(uint48 before, uint48 most, uint256 count) external {
         most = uint48(between(most, 1, 60));
+        before = uint48(between(before, 1, most));
         count = between(count, 1, 30);
+        uint48[2][] memory slots = new uint48[2][](1);
+        slots[0] = [before, 1];
+        delete sizes;
+        _deploy(slots);
         for (uint256 i = 0; i < count; ++i) _newPatient();
-        _expect(DONE, _settle(SEQUENCER, 0, count, 2), "their registrations");
+        for (uint256 left = count; left != 0; (, left) = _waiting()) {
+            _expect(DONE, _settle(SEQUENCER, 0, least(left, before), 0), "their registrations");
+        }
         for (uint160 i = 0; i < count; ++i) _revokeAll(address(0x9a7160000 + i));
         bytes memory call = abi.encodeCall(IGovernance.changeSizes, (CIRCUIT_VERSION, _sizes([most, 1], 1)));
-        _expect(DONE, _change(call), "change");
-        _adopt();
+        _expect(DONE, _schedule(REGISTRAR, call, 1), "propose");
+        vm.warp(START + DELAY);
         (uint256 overdue,) = rollup.overdueEntries();
-        vm.assertEq(overdue, most < count ? most : count, "overdue");
+        vm.assertEq(overdue, least(before, count), "overdue before");
+        _expect(DONE, _execute(call, 1), "change");
+        _adopt();
+        (overdue,) = rollup.overdueEntries();
+        vm.assertEq(overdue, least(most, count), "overdue");
         // Batch after batch, by anyone.
         while (overdue != 0) {
             _expect(IQueue.OverdueEntriesOmitted.selector, _settle(SEQUENCER, overdue - 1, 0, 0), "one less");
@@ -106,17 +124,44 @@ contract SizesTest is Governing {
         vm.assertEq(urgents, 0, "everything is settled");
     }
 
+    /// @dev A registrar proposes sizes of one entry each. Neither the proposal nor its execution keeps revocations from being settled.
+    function test_smaller_sizes_starve_no_revocation() external {
+        for (uint256 i = 0; i < 12; ++i) _newPatient();
+        _expect(DONE, _settle(SEQUENCER, 0, 12, 2), "their registrations");
+        bytes memory call = abi.encodeCall(IGovernance.changeSizes, (CIRCUIT_VERSION, _sizes([uint48(1), 1], 3)));
+        _expect(DONE, _schedule(REGISTRAR, call, 1), "propose");
+        _revokeAll(address(0x9a7160000));
+        _strangersSettleIn6Hours(1);
+        vm.assertTrue(governance.isOperationPending(_id(call, 1)), "the proposal waits");
+
+        vm.warp(START + DELAY);
+        // More than the size for operations holds.
+        for (uint160 i = 1; i < 12; ++i) _revokeAll(address(0x9a7160000 + i));
+        _expect(IGoverned.InvalidParameter.selector, _execute(call, 1), "execute");
+        _strangersSettleIn6Hours(11);
+        _expect(IGoverned.InvalidParameter.selector, _execute(call, 1), "execute again");
+    }
+
     function test_sizes_that_are_refused() external {
         _refused(new ISettlement.Size[](0), "none");
-        _refused(_sizes([uint48(8), 24], 9), "nine");
-        ISettlement.Size[] memory other = _sizes([uint48(8), 24], 8);
+        _refused(_sizes([uint48(40), 24], 9), "nine");
+        ISettlement.Size[] memory other = _sizes([uint48(40), 24], 8);
         other[7].verifier = address(0xc0de);
         _refused(other, "a verifier without code");
-        other = _sizes([uint48(8), 24], 2);
+        other = _sizes([uint48(40), 24], 2);
         other[1].maxL1 = 0;
         _refused(other, "a size without queue entries");
-        _refused(_sizes([uint48(8), 0], 2), "no operations in any size");
-        _expect(DONE, _change(abi.encodeCall(IGovernance.changeSizes, (2, _sizes([uint48(8), 24], 8)))), "eight");
+        _refused(_sizes([uint48(40), 0], 2), "no operations in any size");
+        _refused(_sizes([uint48(39), 24], 8), "a queue entry less in the largest size");
+        _expect(DONE, _change(abi.encodeCall(IGovernance.changeSizes, (2, _sizes([uint48(40), 24], 8)))), "eight");
+        // Wherever the largest one is. What the deployment had counts, so a size that is too large for any proof does not stay.
+        other = _sizes([uint48(1), 24], 3);
+        other[1].maxL1 = type(uint48).max;
+        _expect(DONE, _change(abi.encodeCall(IGovernance.changeSizes, (2, other))), "more");
+        (other[1].maxL1, other[2].maxL1) = (1, 40);
+        _expect(DONE, _change(abi.encodeCall(IGovernance.changeSizes, (2, other))), "as many as in the beginning, in another place");
+        bytes4 got = _change(abi.encodeCall(IGovernance.changeSizes, (2, _sizes([uint48(39), 24], 8))));
+        _expect(IGoverned.InvalidParameter.selector, got, "fewer than in the beginning");
     }
 
     function test_another_registration_fee() external {
@@ -136,6 +181,18 @@ contract SizesTest is Governing {
         vm.assertEq(keccak256(abi.encode(rollup.sizes())), before, "the sizes are the same");
         vm.assertEq(rollup.circuitVersion(), CIRCUIT_VERSION, "the version is the same");
         vm.assertEq(rollup.sizesRevision(), 0, "the revision is the same");
+    }
+
+    /// @dev Urgent entries that were just appended become overdue, and a stranger settles all of them in one batch.
+    function _strangersSettleIn6Hours(uint256 count) private {
+        vm.warp(block.timestamp + 6 hours);
+        _expect(ISettlement.NotSequencer.selector, _settle(STRANGER, count, 0, 2), "not overdue yet");
+        vm.warp(block.timestamp + 1);
+        (uint256 overdue,) = rollup.overdueEntries();
+        vm.assertEq(overdue, count, "overdue");
+        _expect(DONE, _settle(STRANGER, count, 0, 2), "a stranger");
+        (uint256 urgents,) = _waiting();
+        vm.assertEq(urgents, 0, "everything is settled");
     }
 
     /// @dev Sizes with new verifiers.

@@ -119,7 +119,7 @@ async fn registrars_replace_the_sequencer_and_the_sizes(world: World) -> Outcome
     let offices = world.rollup.offices().await?;
     assert_eq!((offices.sequencer, offices.sizes_revision), (address(HOSPITAL)?, 0));
     let before = world.rollup.sizes().await?;
-    let sizes = vec![Size { max_l1: 5, ..before[0] }];
+    let sizes = vec![Size { max_l1: before[0].max_l1 + 1, ..before[0] }];
     let change = Change::Sizes { circuit_version: 2, sizes: sizes.clone() };
     let (_, salt) = world.proposed(REGISTRAR, &change).await?;
     anyone.execute(&change, salt).await?;

@@ -254,7 +254,7 @@ async fn no_account_follows_the_last_index() -> Outcome {
     let Some(node) = Node::anvil()? else { return Ok(()) };
     let world = World::new(node).await?;
     let contract = world.rollup.instance().contract;
-    let slot = U256::from(16);
+    let slot = U256::from(15);
     world.rollup.register_for(&world.signed_patient(PATIENT, 1)?).await?;
     assert_eq!(world.provider().get_storage_at(contract, slot).await?, U256::ONE, "the slot of the account count");
     let count = B256::from(U256::from(0xff_fffe));

@@ -56,7 +56,7 @@ pub const PROVERS: &str = "/v1/provers";
 pub const PROVER: &str = "/v1/provers/{name}";
 /// `GET`: who invited today, and whose invitations were ended.
 pub const INVITERS: &str = "/v1/inviters";
-/// `DELETE`: ends an inviter's invitations. `PUT`: accepts them again.
+/// `DELETE`: ends an inviter's invitations. `PUT`: accepts them again. The address is the one that registered the inviter's account.
 pub const INVITER: &str = "/v1/inviters/{address}";
 /// `GET`: the batch that needs a proof.
 pub const PROOF_JOB: &str = "/v1/prover/job";

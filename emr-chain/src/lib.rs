@@ -19,19 +19,23 @@ mod registry;
 mod revert;
 mod rollup;
 mod settlement_layer;
+mod sizes;
 mod transaction;
 
-pub use account_changes::{QueuedChange, Revocation, SignedChange, SignedRevocation, SignedRotation};
+pub use account_changes::{QueuedChange, Revocation, SignedChange, SignedClosing, SignedRevocation, SignedRotation};
 pub use deploy::{
     DEVELOPMENT_CHAINS, DeployError, Deployed, Deployment, DeploymentRecord, Officers, SizeDeployment, SizeRecord,
     VerifierCode, deploy, deploy_on_named_chain, factory,
 };
 pub use governance::{Change, Claim, GovernanceRefusal, Halt, Offices, Proposal, ProposalState};
-pub use ownership::{AccountGuardians, Approval, OwnershipRefusal, Recovery, SignedTakeover, Takeover};
+pub use ownership::{
+    AccountGuardians, Approval, OwnershipRefusal, Recovery, SignedTakeover, Takeover, recovery_slot, waiting_recovery,
+};
 pub use queue::{PerQueue, QueueEntry, QueueName, QueueProgress};
 pub use registration::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration, rsa_commitment};
 pub use registry::{Account, PendingRegistration, Standing};
 pub use revert::{Revert, RollupError};
-pub use rollup::{Parameters, Rollup, STATE_ROOT_SLOT, Size};
+pub use rollup::{Parameters, Rollup, STATE_ROOT_SLOT};
 pub use settlement_layer::{BatchContent, Head, SettledBatch, SettlementLayer, Word, Words};
+pub use sizes::{Size, SizesDigest};
 pub use transaction::{L1Receipt, TRANSACTION_GAS_CAP};

@@ -7,6 +7,7 @@ use alloy::{
     providers::Provider,
     sol_types::SolEvent,
 };
+use emr_core::UnixTime;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -63,6 +64,8 @@ pub struct QueueProgress {
     pub length: u64,
     /// How many entries are overdue, up to the most that a batch of any size holds.
     pub overdue: u64,
+    /// When the first entry that is not settled was appended; `None` if no entry waits.
+    pub oldest: Option<UnixTime>,
 }
 
 impl QueueProgress {

@@ -20,6 +20,7 @@ use crate::{
     registration::RollupInstance,
     revert::RollupError,
     settlement_layer::{Words, state_root},
+    sizes::Size,
     submitter::Submitter,
     transaction::{L1Receipt, MINED_WITHIN},
 };
@@ -35,17 +36,6 @@ pub struct Rollup<P> {
     deployed_at: u64,
     mined_within: Duration,
     submitter: Option<Arc<Submitter>>,
-}
-
-/// A size in which batches are proved.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Size {
-    /// The contract that verifies its proofs.
-    pub verifier: Address,
-    /// Queue entries per batch.
-    pub max_l1: u64,
-    /// L2 operations per batch.
-    pub max_l2: u64,
 }
 
 /// The parameters of a rollup as they are now, and who settles and admits.

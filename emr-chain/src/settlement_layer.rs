@@ -127,11 +127,16 @@ impl<P: Provider> SettlementLayer for Rollup<P> {
         let time = |time: U40| UnixTime::new(time.to()).map_err(|e| RollupError::Malformed(e.to_string()));
         let overdue = contract.overdueEntries().block(at).call().await?;
         let queue = async |queue: QueueName, overdue: U256| {
-            Ok::<_, RollupError>(QueueProgress {
-                head: contract.queueHead(queue.code()).block(at).call().await?.to(),
-                length: contract.queueLength(queue.code()).block(at).call().await?.to(),
-                overdue: overdue.saturating_to(),
-            })
+            let head = contract.queueHead(queue.code()).block(at).call().await?;
+            let length = contract.queueLength(queue.code()).block(at).call().await?;
+            let oldest = if head < length {
+                let entry = contract.queueEntry(queue.code(), head).block(at).call().await?;
+                Some(time(entry.enqueuedAt.saturating_to())?)
+            } else {
+                None
+            };
+            let (head, length) = (head.to(), length.to());
+            Ok::<_, RollupError>(QueueProgress { head, length, overdue: overdue.saturating_to(), oldest })
         };
         Ok(Head {
             block_number,

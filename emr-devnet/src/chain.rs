@@ -52,8 +52,10 @@ pub(crate) struct Chain {
     pub(crate) store: Store,
     /// The newest blocks with their states, newest last. Never empty.
     pub(crate) recent: RwLock<VecDeque<Arc<Tip>>>,
-    /// Seconds by which the chain's clock runs ahead of the machine's.
+    /// Seconds by which the chain's clock was moved ahead.
     pub(crate) clock_offset: AtomicU64,
+    /// Seconds by which it was behind the machine's before that.
+    clock_behind: u64,
     /// The base fee that was asked for the next block, in wei; 0 if none was.
     pub(crate) next_base_fee: AtomicU64,
     /// Locked while a block is made.
@@ -94,6 +96,7 @@ impl Chain {
             store,
             recent: RwLock::new(recent),
             clock_offset: AtomicU64::new(clock_offset),
+            clock_behind: config.clock_behind,
             next_base_fee: AtomicU64::new(0),
             making: Mutex::new(()),
         })
@@ -226,7 +229,7 @@ impl Chain {
 
     /// The header of the block after `parent`, without the fields that depend on execution.
     pub(crate) fn next_header(&self, parent: &Sealed<Header>) -> Header {
-        let clock = now().saturating_add(self.clock_offset.load(Ordering::Relaxed));
+        let clock = now().saturating_add(self.clock_offset.load(Ordering::Relaxed)).saturating_sub(self.clock_behind);
         Header {
             parent_hash: parent.hash(),
             number: parent.number + 1,
@@ -286,7 +289,7 @@ fn genesis(store: &Store, config: &ChainConfig) -> Result<Tip, StoreError> {
     state.apply(&changes, |hash| store.code(hash))?;
     let header = Header {
         state_root: state.root(),
-        timestamp: now(),
+        timestamp: now().saturating_sub(config.clock_behind),
         base_fee_per_gas: Some(INITIAL_BASE_FEE),
         ..blank_header()
     };

@@ -11,7 +11,7 @@ use alloy::{
 use crate::{chain::Chain, failure::RpcFailure, world_state::Changes};
 
 impl Chain {
-    /// Moves the chain's clock `seconds` further ahead of the machine's clock. Returns the total difference.
+    /// Moves the chain's clock `seconds` ahead. Returns by how much it was moved in total.
     pub(crate) fn advance_clock(&self, seconds: u64) -> Result<u64, RpcFailure> {
         let _making = self.making.lock().unwrap_or_else(PoisonError::into_inner);
         let offset = self.clock_offset.load(Ordering::Relaxed);

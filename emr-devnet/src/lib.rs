@@ -37,11 +37,14 @@ pub struct ChainConfig {
     pub chain_id: u64,
     /// Balances in the first block, in wei. They have no effect on a chain that already exists.
     pub prefunded: BTreeMap<Address, U256>,
+    /// How many seconds the chain's clock is behind the machine's, before anything moves it. A test that lets days pass begins so many days ago,
+    /// and is not ahead of programs that use the machine's clock. The folder does not keep it.
+    pub clock_behind: u64,
 }
 
 impl Default for ChainConfig {
     fn default() -> Self {
-        Self { chain_id: DEVELOPMENT_CHAIN_ID, prefunded: BTreeMap::new() }
+        Self { chain_id: DEVELOPMENT_CHAIN_ID, prefunded: BTreeMap::new(), clock_behind: 0 }
     }
 }
 
@@ -107,8 +110,7 @@ impl EmbeddedChain {
         rpc::answer(&self.chain, method, params)
     }
 
-    /// Moves the chain's clock `seconds` further ahead of the machine's clock, permanently. Returns the total
-    /// difference. The next block has the new time.
+    /// Moves the chain's clock `seconds` ahead, permanently. Returns by how much it was moved in total. The next block has the new time.
     ///
     /// # Errors
     ///

@@ -13,6 +13,7 @@ use alloy::{
 use emr_api::invitation::Invitation;
 use emr_chain::{
     Deployed, Deployment, DeploymentRecord, Officers, Rollup, SizeDeployment, VerifierCode, deploy, endpoint::Endpoint,
+    header::Finality,
 };
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_devnet::{ChainConfig, EmbeddedChain};
@@ -113,6 +114,16 @@ impl World {
     /// As [`Self::new`].
     pub async fn where_these_have_ether(rich: impl IntoIterator<Item = Address>) -> Outcome<Self> {
         Self::on(&funding(rich.into_iter().chain([people().hospital.address()])), &deployment()).await
+    }
+
+    /// The same as [`Self::where_these_have_ether`], on a chain whose clock is this many seconds behind. A test lets them pass ([`advance`]), and
+    /// then the chain has the machine's time, as clients have.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub async fn in_the_past(seconds: u64, rich: impl IntoIterator<Item = Address>) -> Outcome<Self> {
+        let config = funding(rich.into_iter().chain([people().hospital.address()]));
+        Self::on(&ChainConfig { clock_behind: seconds, ..config }, &deployment()).await
     }
 
     async fn on(config: &ChainConfig, deployment: &Deployment) -> Outcome<Self> {
@@ -260,6 +271,7 @@ pub fn config(
         deployed_at: rollup.deployed_at(),
         blockstore: Arc::new(DiskStore::open(folder.join("blocks"))?),
         hospital: people().hospital.ethereum.clone(),
+        finality: Finality::of_chain(rollup.instance().chain_id),
         max_fee: None,
         prover: ProverConfig {
             cache: default_cache().ok_or("a home folder")?,

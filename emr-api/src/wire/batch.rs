@@ -1,7 +1,7 @@
 //! What a node is and does, its batches, and the jobs of its provers.
 
 use alloy::primitives::{Address, B256};
-use emr_chain::DeploymentRecord;
+use emr_chain::{DeploymentRecord, PerQueue, QueueProgress};
 use emr_core::{AccountIndex, StateRoot, UnixTime};
 use emr_rollup::{batch::PublicInputs, setup::SetupChoice, statement::BatchWitness, version::CircuitVersion};
 use serde::{Deserialize, Serialize};
@@ -59,6 +59,10 @@ pub struct NodeHealth {
     pub l1_block_time: u64,
     /// When the Ethereum node last answered.
     pub l1_reached: UnixTime,
+    /// The queues on L1 at that block. Anyone may settle urgent entries that are overdue.
+    pub queues: PerQueue<QueueProgress>,
+    /// From when anyone may also settle registrations that are overdue.
+    pub strangers_from: UnixTime,
     /// When the oldest operation that is not settled yet was acknowledged.
     pub oldest: Option<UnixTime>,
     /// How many operations are not settled yet although their receipt's time is over.

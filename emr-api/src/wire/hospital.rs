@@ -28,7 +28,7 @@ pub struct ProverView {
 /// A person whose invitations were used today, or were ended.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct InviterView {
-    /// Their Ethereum address.
+    /// The Ethereum address that registered their account. It stays the same if the account gets another owner.
     #[serde(with = "As::<AddressText>")]
     pub address: Address,
     /// How many of their invitations were used today (UTC).

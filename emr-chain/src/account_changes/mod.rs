@@ -1,6 +1,7 @@
 //! What an owner does with their account on L1: they end grants, change keys, and close the account. Nobody's help is
 //! needed, and the sequencer cannot refuse it.
 
+mod closing;
 mod revocation;
 mod rotation;
 
@@ -21,6 +22,7 @@ use crate::{
     transaction::{L1Receipt, RELAY_GAS_CAP},
 };
 
+pub use closing::SignedClosing;
 pub use revocation::{Revocation, SignedRevocation};
 pub use rotation::SignedRotation;
 
@@ -32,6 +34,8 @@ pub enum SignedChange {
     Revocation(SignedRevocation),
     /// The account gets new keys.
     Rotation(SignedRotation),
+    /// The account ends.
+    Closing(SignedClosing),
 }
 
 impl SignedChange {
@@ -40,6 +44,7 @@ impl SignedChange {
         match self {
             Self::Revocation(signed) => &signed.instance,
             Self::Rotation(signed) => &signed.instance,
+            Self::Closing(signed) => &signed.instance,
         }
     }
 
@@ -48,6 +53,7 @@ impl SignedChange {
         match self {
             Self::Revocation(signed) => signed.owner,
             Self::Rotation(signed) => signed.owner,
+            Self::Closing(signed) => signed.owner,
         }
     }
 
@@ -56,6 +62,7 @@ impl SignedChange {
         match self {
             Self::Revocation(signed) => signed.deadline,
             Self::Rotation(signed) => signed.deadline,
+            Self::Closing(signed) => signed.deadline,
         }
     }
 }
@@ -157,6 +164,18 @@ impl<P: Provider> Rollup<P> {
     pub async fn close_account(&self) -> Result<QueuedChange, RollupError> {
         let fee = self.urgent_fee().await?;
         queued(&self.send(self.contract().closeAccount().value(fee)).await?, fee)
+    }
+
+    /// Relays the end of an account, which its owner signed, and pays the fee.
+    ///
+    /// # Errors
+    /// Returns [`RollupError::Reverted`] if the contract refuses, and [`RollupError::TooMuchGas`] if the call needs more
+    /// than a million gas. That can happen if the owner is a contract.
+    pub async fn close_account_for(&self, signed: &SignedClosing) -> Result<QueuedChange, RollupError> {
+        let fee = self.urgent_fee().await?;
+        let deadline = U256::from(signed.deadline.get());
+        let call = self.contract().closeAccountFor(signed.owner, deadline, signed.signature.clone());
+        queued(&self.send_within(call.value(fee), RELAY_GAS_CAP).await?, fee)
     }
 
     /// Withdraws the sender's registration, which must not be admitted. The sender may register again, but nobody may relay

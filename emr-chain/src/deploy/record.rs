@@ -96,11 +96,14 @@ impl DeploymentRecord {
 
     /// The addresses of the verifiers with this program's code, in the order of the sizes.
     pub fn verifiers(&self) -> Vec<Address> {
-        let verifier = |size: &SizeRecord| {
-            let key = self.factory.create2(B256::ZERO, size.key);
-            self.factory.create2(B256::ZERO, keccak256(verifier_code(&Verifier::BYTECODE, key)))
-        };
-        self.sizes.iter().map(verifier).collect()
+        self.sizes.iter().map(|size| self.verifier_with(size.key)).collect()
+    }
+
+    /// The address of the verifier with this program's code and a key, which may have come after the deployment. `key` is Keccak-256 of the
+    /// creation code of the key's contract, as in [`SizeRecord::key`].
+    pub fn verifier_with(&self, key: B256) -> Address {
+        let key = self.factory.create2(B256::ZERO, key);
+        self.factory.create2(B256::ZERO, keccak256(verifier_code(&Verifier::BYTECODE, key)))
     }
 
     /// Whether a size has one of the development setup's keys that this program carries. Anyone can forge proofs under

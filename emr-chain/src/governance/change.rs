@@ -16,7 +16,7 @@ use crate::{
         },
         ISettlement,
     },
-    rollup::Size,
+    sizes::Size,
 };
 
 /// A change that waits for at least 14 days.

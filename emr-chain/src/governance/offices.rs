@@ -11,6 +11,7 @@ use crate::{
     registry::{index, number},
     revert::RollupError,
     rollup::Rollup,
+    sizes::SizesDigest,
 };
 
 /// A time without settlement, which guardians began.
@@ -54,6 +55,8 @@ pub struct Offices {
     pub halt: Option<Halt>,
     /// How often the sizes changed since the deployment.
     pub sizes_revision: u64,
+    /// The sizes and verifiers as they are now.
+    pub sizes: SizesDigest,
     /// The sequencer's bond, in wei.
     pub bond: U256,
     /// What the owner of an overdue urgent entry gets of it, in wei.
@@ -75,6 +78,15 @@ impl<P: Provider> Rollup<P> {
     /// Returns [`RollupError`] if the node does not answer, or answers with an error.
     pub async fn sizes_revision(&self) -> Result<u64, RollupError> {
         Ok(self.contract().sizesRevision().call().await?)
+    }
+
+    /// Names the sizes and verifiers as they are now.
+    ///
+    /// # Errors
+    /// Returns [`RollupError`] if the node does not answer, or answers with an error.
+    pub async fn sizes_digest(&self) -> Result<SizesDigest, RollupError> {
+        let version = self.contract().circuitVersion().call().await?;
+        Ok(SizesDigest::of(version.saturating_to(), &self.sizes().await?))
     }
 
     /// The last halt; `None` if there was none.
@@ -111,6 +123,7 @@ impl<P: Provider> Rollup<P> {
             threshold: guardians.threshold,
             halt: self.last_halt().await?,
             sizes_revision: self.sizes_revision().await?,
+            sizes: self.sizes_digest().await?,
             bond: governance.bondOf(sequencer).call().await?,
             forfeit: governance.forfeit().call().await?.to(),
         })

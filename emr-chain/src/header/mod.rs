@@ -13,6 +13,7 @@
 
 pub mod age;
 mod agreement;
+mod finality;
 mod one;
 mod several;
 
@@ -25,6 +26,7 @@ use emr_core::UnixTime;
 use crate::proof::{ProofError, VerifiedHeader};
 use age::Age;
 
+pub use finality::Finality;
 pub use one::OneNode;
 pub use several::Agreement;
 

@@ -1,6 +1,8 @@
 //! Who owns an account on L1: the present owner hands it over, or guardians whom the owner chose recover it when the key is lost.
 
+mod history;
 mod refusal;
+mod stored;
 mod takeover;
 
 use std::collections::BTreeMap;
@@ -23,6 +25,7 @@ use crate::{
 };
 
 pub use refusal::OwnershipRefusal;
+pub use stored::{recovery_slot, waiting_recovery};
 pub use takeover::{Approval, SignedTakeover, Takeover};
 
 /// Those who can recover an account together.

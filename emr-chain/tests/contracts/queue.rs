@@ -30,11 +30,16 @@ async fn taken_in_order(world: World) -> Outcome {
     let missing = world.rollup.queue_entries(QueueName::Ordinary, 3..7, 0).await;
     assert!(matches!(missing, Err(RollupError::QueueEntryMissing { queue: QueueName::Ordinary, index: 5 })));
 
+    let queued = world.rollup.queue_entries(QueueName::Ordinary, 0..5, 0).await?;
     for (range, head) in [(0..2, 2), (2..2, 2), (2..5, 5)] {
         let batch = world.batch(entries[range].to_vec(), operations(1)).await?;
         world.expect(&batch).await?;
         world.rollup.settle(&batch).await?;
-        assert_eq!(world.registrations().await?, QueueProgress { head, length: 5, overdue: 0 });
+        let oldest = match queued.get(head as usize) {
+            Some(entry) => Some(world.rollup.block_time(entry.block_number).await?),
+            None => None,
+        };
+        assert_eq!(world.registrations().await?, QueueProgress { head, length: 5, overdue: 0, oldest });
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Tests of the chain through its public interface: a suite that also runs on anvil, kills, and hostile requests.
 
+mod clock;
 mod conformance;
 mod crash;
 mod power_cut;

@@ -42,6 +42,8 @@ pub(crate) struct Engine {
     pub(crate) signer: PrivateKeySigner,
     /// How many entries of the L1 queue a batch must take, as L1 said last: those that are due at its time.
     pub(crate) due_urgent: AtomicU64,
+    /// Blocks of L1 up to this one are final.
+    pub(crate) final_block: AtomicU64,
     state: RwLock<NodeState>,
     /// Held by the writer that changes the state. Readers do not wait for the writer's disk.
     writer: Arc<Mutex<()>>,
@@ -112,6 +114,8 @@ impl Engine {
             domain: state.settled.domain(),
             sizes,
             due_urgent: AtomicU64::new(0),
+            // Whoever follows L1 says otherwise.
+            final_block: AtomicU64::new(u64::MAX),
             signer,
             state: RwLock::new(state),
             writer: Arc::new(Mutex::new(())),

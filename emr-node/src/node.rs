@@ -1,17 +1,25 @@
 //! Starts, runs and stops a whole node.
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
-use alloy::{primitives::Address, signers::local::PrivateKeySigner};
+use alloy::{
+    primitives::{Address, keccak256},
+    signers::local::PrivateKeySigner,
+};
 use emr_chain::{
     DeploymentRecord, Head, Parameters, Rollup, RollupError,
     endpoint::{Endpoint, EndpointError},
+    header::Finality,
     submitter::{Pace, SubmitError, Submitter, SubmitterConfig},
 };
 use emr_core::Origin;
 use emr_durable::Disk;
 use emr_ipfs::Blockstore;
-use emr_rollup::{operation::Domain, version::CircuitSizes};
+use emr_rollup::{
+    operation::Domain,
+    prover::{Prover, ProverError},
+    version::CircuitSizes,
+};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use url::Url;
 
@@ -65,6 +73,8 @@ pub struct NodeConfig {
     pub blockstore: Arc<dyn Blockstore>,
     /// The hospital's Ethereum key. It settles, relays registrations and signs receipts.
     pub hospital: PrivateKeySigner,
+    /// Which blocks of L1 are final. A grant opens nothing before its block is, and nothing that a reorganisation could take back opens anything.
+    pub finality: Finality,
     /// The most that this key pays per gas, in wei. `None` is ten times the usual base fee, and at least
     /// [`Submitter::LEAST_DEFAULT_LIMIT`].
     pub max_fee: Option<u128>,
@@ -107,10 +117,19 @@ pub enum StartError {
     },
     /// Registrars changed the verifiers since the deployment.
     #[error(
-        "registrars changed the sizes or verifiers of the contract since its deployment, and this program has no keys for the new ones: use the \
-         version of the program that belongs to them"
+        "registrars gave the size of {} + {} slots a verifier, {verifier}, that is not this program's with the key of this node's setup: use the version \
+         of the program, and the setup, that belong to it",
+        slots.0, slots.1
     )]
-    OtherVerifiers,
+    OtherVerifiers {
+        /// The verifier.
+        verifier: Address,
+        /// The numbers of L1 and L2 slots.
+        slots: (u64, u64),
+    },
+    /// The key of a verifier that came after the deployment cannot be made.
+    #[error(transparent)]
+    Keys(#[from] ProverError),
     /// The contract's sequencer has another key.
     #[error(
         "the contract's sequencer is {sequencer}, this hospital is {hospital}: use the sequencer's key, or take the office (`emr-hospital office take`)"
@@ -171,64 +190,77 @@ impl Node {
     ///
     /// # Errors
     /// The same as [`Self::start`].
-    pub async fn start_on(disk: Disk, config: NodeConfig) -> Result<RunningNode, StartError> {
-        let NodeConfig { endpoint, hospital, .. } = &config;
-        let provider = endpoint.connect(Some(hospital.clone()))?;
-        endpoint.expect_chain_id(&provider, config.chain_id).await?;
-        let contract = config.deployment.contract().ok_or(StartError::NoContract)?;
-        let rollup = Rollup::attach(provider, contract, config.deployed_at).await?;
-        // First: if the sizes change while the node starts, it notices that later.
-        let sizes_revision = rollup.sizes_revision().await?;
-        let parameters = rollup.parameters().await?;
-        let sizes = check_parameters(&parameters, hospital.address())?;
-        check_verifiers(&parameters, &config.deployment)?;
-        let deployment = follow::block(rollup.provider(), config.deployed_at).await?;
-        let (block_hash, _) = deployment.ok_or(FollowError::Block(config.deployed_at))?;
-        let anchor = Anchor {
-            chain_id: config.chain_id,
-            contract: contract.to_string(),
-            deployed_at: config.deployed_at,
-            block_hash: block_hash.to_string(),
-        };
-        let (data_dir, sending) = (config.data_dir.clone(), submitter_config(&config)?);
-        // The mempool comes first: it makes the folder, and keeps other nodes out of it.
-        let snapshot_disk = disk.clone();
-        let opened = tokio::task::spawn_blocking(move || {
-            let mempool = Mempool::open_on(disk.clone(), &data_dir, &anchor)?;
-            Ok::<_, StartError>((mempool, Submitter::open(disk, sending)?))
-        });
-        let (mempool, submitter) = opened.await.map_err(|_| StartError::Stopped)??;
-        let rollup = rollup.with_submitter(Arc::new(submitter));
-
-        let clock = Clock::new(matches!(endpoint, Endpoint::InProcess(_)));
-        let instance = *rollup.instance();
-        let id = RollupId { chain_id: config.chain_id, contract, deployed_at: config.deployed_at, block_hash };
-        let snapshots = Arc::new(Snapshots::open(snapshot_disk, &config.data_dir, id));
-        let domain = Domain::new(instance.chain_id, instance.contract.into_array());
-        let genesis = SettledLedger::genesis(domain, Arc::clone(&sizes));
-        let reader =
-            Reader { rollup: &rollup, clock: &clock, hospital: hospital.address(), snapshots: &snapshots, genesis };
-        let Derived { mempool, state, position, head } = derive_first(mempool, &reader).await?;
-        tracing::info!(batches = state.batches, open = state.open.len(), "state derived from L1");
-
-        let engine = Arc::new(Engine::new(EngineParts {
-            mempool,
-            snapshots,
-            blockstore: Arc::clone(&config.blockstore),
-            clock,
-            instance,
-            sizes,
-            signer: hospital.clone(),
-            state,
-            quotas: Quotas::DEFAULT,
-        }));
-        Space::ask(&engine).await;
-        let follower =
-            Follower::new(rollup, config.deployment.clone(), (hospital.address(), sizes_revision), position, &head);
-        let proving = Proving::new(config.prover.clone());
-        let (pipeline, proofs) = Pipeline::new(engine, follower, proving, config.seal);
-        serve(config, Arc::new(pipeline), proofs).await
+    pub fn start_on(
+        disk: Disk,
+        config: NodeConfig,
+    ) -> Pin<Box<dyn Future<Output = Result<RunningNode, StartError>> + Send>> {
+        // Boxed: otherwise every crate that starts a node compiles all of it again.
+        Box::pin(start(disk, config))
     }
+}
+
+async fn start(disk: Disk, config: NodeConfig) -> Result<RunningNode, StartError> {
+    let NodeConfig { endpoint, hospital, .. } = &config;
+    let provider = endpoint.connect(Some(hospital.clone()))?;
+    endpoint.expect_chain_id(&provider, config.chain_id).await?;
+    let contract = config.deployment.contract().ok_or(StartError::NoContract)?;
+    let rollup = Rollup::attach(provider, contract, config.deployed_at).await?;
+    // First: if the sizes change while the node starts, it notices that later.
+    let sizes_revision = rollup.sizes_revision().await?;
+    let parameters = rollup.parameters().await?;
+    let sizes = check_parameters(&parameters, hospital.address())?;
+    check_verifiers(&parameters, &sizes, &config).await?;
+    let deployment = follow::block(rollup.provider(), config.deployed_at).await?;
+    let (block_hash, _) = deployment.ok_or(FollowError::Block(config.deployed_at))?;
+    let anchor = Anchor {
+        chain_id: config.chain_id,
+        contract: contract.to_string(),
+        deployed_at: config.deployed_at,
+        block_hash: block_hash.to_string(),
+    };
+    let (data_dir, sending) = (config.data_dir.clone(), submitter_config(&config)?);
+    // The mempool comes first: it makes the folder, and keeps other nodes out of it.
+    let snapshot_disk = disk.clone();
+    let opened = tokio::task::spawn_blocking(move || {
+        let mempool = Mempool::open_on(disk.clone(), &data_dir, &anchor)?;
+        Ok::<_, StartError>((mempool, Submitter::open(disk, sending)?))
+    });
+    let (mempool, submitter) = opened.await.map_err(|_| StartError::Stopped)??;
+    let rollup = rollup.with_submitter(Arc::new(submitter));
+
+    let clock = Clock::new(matches!(endpoint, Endpoint::InProcess(_)));
+    let instance = *rollup.instance();
+    let id = RollupId { chain_id: config.chain_id, contract, deployed_at: config.deployed_at, block_hash };
+    let snapshots = Arc::new(Snapshots::open(snapshot_disk, &config.data_dir, id));
+    let domain = Domain::new(instance.chain_id, instance.contract.into_array());
+    let genesis = SettledLedger { resized: sizes_revision > 0, ..SettledLedger::genesis(domain, Arc::clone(&sizes)) };
+    let reader = Reader {
+        rollup: &rollup,
+        clock: &clock,
+        hospital: hospital.address(),
+        finality: config.finality,
+        snapshots: &snapshots,
+        genesis,
+    };
+    let Derived { mempool, state, position, head } = derive_first(mempool, &reader).await?;
+    tracing::info!(batches = state.batches, open = state.open.len(), "state derived from L1");
+
+    let engine = Arc::new(Engine::new(EngineParts {
+        mempool,
+        snapshots,
+        blockstore: Arc::clone(&config.blockstore),
+        clock,
+        instance,
+        sizes,
+        signer: hospital.clone(),
+        state,
+        quotas: Quotas::DEFAULT,
+    }));
+    Space::ask(&engine).await;
+    let follower = Follower::new(rollup, &config, sizes_revision, position, &head);
+    let proving = Proving::new(config.prover.clone());
+    let (pipeline, proofs) = Pipeline::new(engine, follower, proving, config.seal);
+    serve(config, Arc::new(pipeline), proofs).await
 }
 
 /// What a start derived.
@@ -307,11 +339,27 @@ fn check_parameters(parameters: &Parameters, hospital: Address) -> Result<Arc<Ci
     Ok(Arc::new(sizes))
 }
 
-/// Whether the verifiers are those of the deployment, whose keys this node proves with. Registrars can add sizes behind them, which this node then
-/// refuses too: it has no keys for them.
-fn check_verifiers(parameters: &Parameters, record: &DeploymentRecord) -> Result<(), StartError> {
-    let now: Vec<_> = parameters.sizes.iter().map(|size| size.verifier).collect();
-    if now == record.verifiers() { Ok(()) } else { Err(StartError::OtherVerifiers) }
+/// Whether this node has the key of each verifier, with this program's code: that of the deployment, or, for a size that registrars added or
+/// changed, the key that it makes from its setup, which takes minutes the first time.
+async fn check_verifiers(parameters: &Parameters, sizes: &CircuitSizes, config: &NodeConfig) -> Result<(), StartError> {
+    let record = &config.deployment;
+    for (on_l1, size) in parameters.sizes.iter().zip(sizes.iter()) {
+        let slots = (on_l1.max_l1, on_l1.max_l2);
+        let deployed = record.sizes.iter().filter(|known| (known.max_l1, known.max_l2) == slots);
+        if deployed.into_iter().any(|known| record.verifier_with(known.key) == on_l1.verifier) {
+            continue;
+        }
+        let (ProverConfig { cache, setup, .. }, size) = (config.prover.clone(), *size);
+        let made = tokio::task::spawn_blocking(move || {
+            let said = |stage| tracing::info!(%stage, slots = %size.slots(), "the key of a verifier that came after the deployment");
+            Prover::load_or_generate(&cache, size, setup, said).map(|prover| prover.verifier().key_contract())
+        });
+        let key = made.await.map_err(|_| StartError::Stopped)??;
+        if record.verifier_with(keccak256(key)) != on_l1.verifier {
+            return Err(StartError::OtherVerifiers { verifier: on_l1.verifier, slots });
+        }
+    }
+    Ok(())
 }
 
 async fn serve(
@@ -373,7 +421,11 @@ impl RunningNode {
     /// This returns after a few seconds at most, and up to a minute later while the node writes a large snapshot. By then another node can use the folder, unless the disk or a
     /// derivation of the state takes longer: a warning says so. Then the folder is free when that work ends, or when
     /// the process ends, which loses nothing.
-    pub async fn shutdown(mut self) {
+    pub fn shutdown(self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(self.stopped())
+    }
+
+    async fn stopped(mut self) {
         self.stop.send_replace(true);
         if tokio::time::timeout(GRACE * 2, &mut self.server).await.is_err() {
             self.server.abort();

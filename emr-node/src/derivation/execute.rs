@@ -14,7 +14,7 @@ use emr_rollup::{
         leaf::{AuditEntry, Target},
         ledger::Ledger,
     },
-    version::CircuitSizes,
+    version::{CircuitSizes, CircuitVersion},
 };
 
 use super::DerivationError;
@@ -126,10 +126,10 @@ fn may_have_written(operation: &Operation, entry: &D2Entry, time: UnixTime) -> b
     entry.target() == Some((operation.patient, action.target())) && line().hash() == entry.audit_entry
 }
 
-/// Executes a settled batch. If `recorded` is that batch, its operations are those that the record names. Otherwise they are found among the
+/// Executes a settled batch. `sizes` are those that L1 takes now, and `resized` says whether it took others before. If `recorded` is that batch, its operations are those that the record names. Otherwise they are found among the
 /// candidates by what they wrote. `executed` is called after each operation, with the ledger at that point.
 pub(super) fn execute<'a>(
-    (ledger, sizes): (&Ledger, &CircuitSizes),
+    (ledger, sizes, resized): (&Ledger, &CircuitSizes, bool),
     settled: &SettledBatch,
     recorded: Option<&BatchRecord>,
     candidates: &mut Candidates<'a>,
@@ -147,8 +147,14 @@ pub(super) fn execute<'a>(
         Ok::<_, NotCanonical>(BatchData { d1, d2 })
     };
     let data = read().map_err(|_| DerivationError::Inconsistent(number))?;
-    let size = sizes.get(content.size).filter(|size| size.holds(data.d1.len(), data.d2.len()));
-    let size = size.ok_or(DerivationError::Inconsistent(number))?;
+    // L1 compared the batch with its sizes. If registrars changed them since, the position can be another size's. The commitment is for one size.
+    let known = CircuitSizes::v1_all();
+    let others = known.iter().filter(|_| resized);
+    let holds = |size: &&CircuitVersion| size.holds(data.d1.len(), data.d2.len());
+    let mut sizes = sizes.get(content.size).into_iter().chain(others).filter(holds).peekable();
+    if sizes.peek().is_none() {
+        return Err(DerivationError::Inconsistent(number));
+    }
     let unknown = || match derive_trees(ledger.trees().clone(), &data, content.time) {
         Some(trees) if trees.root() == post => DerivationError::UnknownOperations(number),
         _ => DerivationError::Inconsistent(number),
@@ -182,10 +188,9 @@ pub(super) fn execute<'a>(
     if next.trees().root() != post {
         return Err(unknown());
     }
-    let public = PublicInputs::derive(size, ledger.domain(), number, (pre, post), content.time.get(), &data);
-    if public.commitment != commitment {
-        return Err(DerivationError::Inconsistent(number));
-    }
+    let derived = |size| PublicInputs::derive(size, ledger.domain(), number, (pre, post), content.time.get(), &data);
+    let public = sizes.map(derived).find(|public| public.commitment == commitment);
+    let public = public.ok_or(DerivationError::Inconsistent(number))?;
     Ok(Executed { ledger: next, operations, public })
 }
 

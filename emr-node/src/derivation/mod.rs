@@ -7,7 +7,10 @@
 mod decision;
 mod execute;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::Ordering},
+};
 
 use emr_api::OperationStatus;
 use emr_chain::{PerQueue, QueueName, SettledBatch};
@@ -19,7 +22,9 @@ use emr_rollup::{
 use crate::{
     engine::Engine,
     mempool::{Acknowledged, BatchRecord, DerivedChanges, Mempool, MempoolError},
-    state::{NodeState, history::History, open::OpenOperations, queues::L1Queues, rekeyed::Rekeyed},
+    state::{
+        NodeState, finality::FinalStates, history::History, open::OpenOperations, queues::L1Queues, rekeyed::Rekeyed,
+    },
 };
 use decision::{Decision, Shown, Tables, decide, following, hospital, record_of};
 use execute::{Candidates, Executed, execute};
@@ -86,6 +91,10 @@ pub(crate) struct L1Data {
     pub(crate) batches: Vec<BatchOnL1>,
     pub(crate) queues: L1Queues,
     pub(crate) hospital: Option<AccountIndex>,
+    /// A block at which the state from which the derivation starts was settled already.
+    pub(crate) from_block: u64,
+    /// Blocks up to this one are final.
+    pub(crate) final_block: u64,
 }
 
 /// The state that the first `batches` batches lead to.
@@ -103,6 +112,8 @@ pub(crate) struct SettledLedger {
     pub(crate) rekeyed: Rekeyed,
     /// The sizes that L1 takes.
     pub(crate) sizes: Arc<CircuitSizes>,
+    /// Whether it took others before.
+    pub(crate) resized: bool,
 }
 
 impl SettledLedger {
@@ -111,14 +122,15 @@ impl SettledLedger {
         let ledger = Ledger::genesis(domain, *sizes.any());
         let (history, rekeyed) = (History::default(), Rekeyed::default());
         let (last_time, commitment) = (UnixTime::ZERO, Fr::from(0));
-        Self { batches: 0, last_time, commitment, ledger, history, rekeyed, sizes }
+        Self { batches: 0, last_time, commitment, ledger, history, rekeyed, sizes, resized: false }
     }
 
-    /// Executes the batches that follow. Returns their records.
-    fn replay(&mut self, batches: &[BatchOnL1], tables: &Tables) -> Result<Vec<BatchRecord>, DerivationError> {
+    /// Executes the batches that follow. Returns their records, and which of the states are final.
+    fn replay(&mut self, l1: &L1Data, tables: &Tables) -> Result<(Vec<BatchRecord>, FinalStates), DerivationError> {
         let mut candidates = Candidates::new(&tables.operations);
         let mut records = Vec::new();
-        for on_l1 in batches {
+        let mut finality = FinalStates::from(Arc::new(self.ledger.clone()), l1.from_block, l1.final_block);
+        for on_l1 in &l1.batches {
             let settled = &on_l1.batch;
             let known = tables.batches.get(&settled.number);
             let (history, rekeyed) = (&mut self.history, &mut self.rekeyed);
@@ -127,12 +139,13 @@ impl SettledLedger {
                 rekeyed.settle(&operation.signed.operation);
             };
             let Executed { ledger, operations, public } =
-                execute((&self.ledger, &self.sizes), settled, known, &mut candidates, record)?;
+                execute((&self.ledger, &self.sizes, self.resized), settled, known, &mut candidates, record)?;
             (self.ledger, self.batches, self.last_time) = (ledger, settled.number, settled.content.time);
             self.commitment = public.commitment;
+            finality.settle(Arc::new(self.ledger.clone()), settled.block_number, l1.final_block);
             records.push(record_of(on_l1, operations, public, known));
         }
-        Ok(records)
+        Ok((records, finality))
     }
 }
 
@@ -154,7 +167,7 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledLedger, l1: L1Data) -> Resu
     let (pointers, pinned) = (mempool.pointers()?, mempool.hospital()?);
 
     let mut settled = base;
-    let records = settled.replay(&l1.batches, &tables)?;
+    let (records, finality) = settled.replay(&l1, &tables)?;
     let shown = Shown { before, records, root: settled.ledger.trees().root() };
     let Decision { mut changes, outstanding } = decide(&tables, shown);
 
@@ -163,11 +176,12 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledLedger, l1: L1Data) -> Resu
             operation.status = status.clone();
         }
     }
-    let SettledLedger { batches, last_time, commitment, ledger, history, rekeyed, sizes } = settled;
+    let SettledLedger { batches, last_time, commitment, ledger, history, rekeyed, sizes, resized } = settled;
     let ledger = Arc::new(ledger);
     let mut state = NodeState {
         soft: Arc::clone(&ledger),
         settled: ledger,
+        finality,
         batches,
         last_time,
         last_commitment: commitment,
@@ -175,6 +189,7 @@ pub(crate) fn derive(mempool: &Mempool, base: SettledLedger, l1: L1Data) -> Resu
         queues: l1.queues,
         open: OpenOperations::new(&sizes),
         sizes,
+        resized,
         outstanding,
         history: Arc::default(),
         rekeyed,
@@ -213,11 +228,14 @@ impl Engine {
                 history.record(sequence, operation, ledger);
                 rekeyed.settle(&operation.signed.operation);
             };
-            let executed = execute((&next.settled, &next.sizes), settled, known.as_ref(), &mut candidates, settle)?;
+            let executed =
+                execute((&next.settled, &next.sizes, next.resized), settled, known.as_ref(), &mut candidates, settle)?;
             let Executed { ledger, operations: taken, public } = executed;
             let record = record_of(on_l1, taken.clone(), public, known.as_ref());
             self.mempool.apply_derived(&following(record, known.as_ref()))?;
             next.settled = Arc::new(ledger);
+            let final_block = self.final_block.load(Ordering::Relaxed);
+            next.finality.settle(Arc::clone(&next.settled), settled.block_number, final_block);
             next.batches = number;
             (next.last_time, next.last_commitment) = (settled.content.time, public.commitment);
             let taken: Vec<_> = taken.iter().filter_map(|sequence| next.open.remove(*sequence)).collect();
@@ -241,6 +259,13 @@ impl Engine {
             self.replace(next);
         }
         Ok(())
+    }
+
+    /// Takes note of the blocks that became final. Must run as the only writer.
+    pub(crate) fn finalize(&self) {
+        let mut next = self.state().clone();
+        next.finality.advance(self.final_block.load(Ordering::Relaxed));
+        self.replace(next);
     }
 
     /// Adds new entries at the ends of the queues. Must run as the only writer.

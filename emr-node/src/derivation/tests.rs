@@ -23,7 +23,7 @@ fn the_hospital_is_a_hospital_and_stays_the_same() -> Result<(), Box<dyn std::er
         let hospital = hospital.map(AccountIndex::new).transpose()?;
         let waiting = PerQueue { ordinary: queue.to_vec(), ..PerQueue::default() };
         let queues = L1Queues::new(PerQueue::default(), waiting);
-        let view = L1Data { batches: Vec::new(), queues, hospital };
+        let view = L1Data { batches: Vec::new(), queues, hospital, from_block: 0, final_block: u64::MAX };
         let base = SettledLedger::genesis(domain, Arc::new(CircuitSizes::v1()));
         Ok::<_, Box<dyn std::error::Error>>(derive(&mempool, base, view))
     };

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use emr_chain::{Head, PerQueue, QueueProgress};
 use emr_core::UnixTime;
 
 /// How far L1 may be ahead of this machine, in seconds. Blocks are at most some seconds ahead of the true time. The
@@ -50,12 +51,22 @@ pub(crate) struct SeenL1 {
     pub(crate) block_time: u64,
     /// When L1 answered, by the node's clock.
     pub(crate) reached: UnixTime,
+    /// The queues at that block.
+    pub(crate) queues: PerQueue<QueueProgress>,
+    /// From when strangers may settle registrations.
+    pub(crate) strangers_from: UnixTime,
 }
 
 impl Clock {
     /// A clock for this machine and an L1. An embedded chain is trusted like this machine.
     pub(crate) fn new(embedded: bool) -> Self {
-        let nothing = SeenL1 { block: 0, block_time: 0, reached: UnixTime::ZERO };
+        let nothing = SeenL1 {
+            block: 0,
+            block_time: 0,
+            reached: UnixTime::ZERO,
+            queues: PerQueue::default(),
+            strangers_from: UnixTime::ZERO,
+        };
         Self { ahead: AtomicU64::new(0), newest: AtomicU64::new(0), seen: Mutex::new(nothing), embedded }
     }
 
@@ -84,8 +95,9 @@ impl Clock {
     }
 
     /// Notes that L1 answered, and its newest block.
-    pub(crate) fn reached(&self, block: u64, block_time: u64) {
-        let seen = SeenL1 { block, block_time, reached: self.now() };
+    pub(crate) fn reached(&self, head: &Head, block_time: u64) {
+        let Head { block_number: block, queues, strangers_from, .. } = *head;
+        let seen = SeenL1 { block, block_time, reached: self.now(), queues, strangers_from };
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = seen;
     }
 

@@ -10,7 +10,9 @@ use alloy::{
     primitives::{Address, B256},
     providers::{DynProvider, Provider},
 };
-use emr_chain::{DeploymentRecord, Halt, Head, PerQueue, QueueName, Rollup, RollupError, SettlementLayer};
+use emr_chain::{
+    DeploymentRecord, Halt, Head, PerQueue, QueueName, Rollup, RollupError, SettlementLayer, header::Finality,
+};
 use emr_core::{StateRoot, UnixTime};
 use emr_rollup::{batch::D1Entry, l1_operation::L1Operation};
 use tokio::{sync::Mutex, task::JoinHandle};
@@ -23,6 +25,7 @@ use crate::{
         read::{Reader, Start},
     },
     mempool::MempoolError,
+    node::NodeConfig,
     snapshot::Snapshot,
     state::queues::L1Queues,
 };
@@ -145,6 +148,7 @@ pub(crate) struct Follower {
     hospital: Address,
     /// How often the sizes had changed when the node started.
     sizes_revision: u64,
+    finality: Finality,
     /// The last block that was processed. The task that follows L1 holds this lock.
     followed: Mutex<Followed>,
 }
@@ -167,8 +171,25 @@ pub(super) async fn look(rollup: &Rollup<DynProvider>, clock: &Clock) -> Result<
         time = next.map_or(time, |next| next.header.timestamp.max(time));
     }
     clock.observe(time)?;
-    clock.reached(head.block_number, block_time);
+    clock.reached(&head, block_time);
     Ok((Position { number: head.block_number, hash }, head))
+}
+
+/// The newest block that L1 cannot take back any more.
+pub(super) async fn final_block(
+    rollup: &Rollup<DynProvider>,
+    finality: Finality,
+    head: &Head,
+) -> Result<u64, RollupError> {
+    Ok(match finality {
+        Finality::Latest => u64::MAX,
+        Finality::Depth(blocks) => head.block_number.saturating_sub(blocks),
+        Finality::Finalized => {
+            let block = rollup.provider().get_block_by_number(BlockNumberOrTag::Finalized).await?;
+            // None as long as nothing is final.
+            block.map_or(0, |block| block.header.number.min(head.block_number))
+        }
+    })
 }
 
 pub(super) async fn gas_used(rollup: &Rollup<DynProvider>, tx_hash: B256) -> Result<Option<u64>, RollupError> {
@@ -204,13 +225,14 @@ async fn entries(
 impl Follower {
     pub(crate) fn new(
         rollup: Rollup<DynProvider>,
-        deployment: DeploymentRecord,
-        (hospital, sizes_revision): (Address, u64),
+        config: &NodeConfig,
+        sizes_revision: u64,
         position: Position,
         head: &Head,
     ) -> Self {
         let followed = Mutex::new(Followed::at(position, head));
-        Self { rollup, deployment, hospital, sizes_revision, followed }
+        let (deployment, hospital) = (config.deployment.clone(), config.hospital.address());
+        Self { rollup, deployment, hospital, sizes_revision, finality: config.finality, followed }
     }
 
     async fn chain(&self, position: Position, head: &Head) -> Result<Chain, FollowError> {
@@ -263,6 +285,12 @@ impl Follower {
         let waits = !head.queues.urgent.waiting().is_empty();
         let due = if waits { self.rollup.due_entries(engine.clock.batch_time()).await?.urgent } else { 0 };
         engine.due_urgent.store(due, Ordering::Relaxed);
+        let final_block = final_block(&self.rollup, self.finality, &head).await?;
+        engine.final_block.store(final_block, Ordering::Relaxed);
+        if engine.state().finality.is_behind(final_block) {
+            let finalized = engine.write(|engine| engine.finalize()).await;
+            finalized.map_err(|_| FollowError::Stopping)?;
+        }
         if engine.mempool.has_failed() || engine.has_panicked() {
             // After a disk error this opens the file again once there is space. After a panic it replaces the state in memory.
             *followed = self.rederive(engine).await?;
@@ -369,8 +397,12 @@ impl Follower {
             rollup: &self.rollup,
             clock: &engine.clock,
             hospital: self.hospital,
+            finality: self.finality,
             snapshots: &engine.snapshots,
-            genesis: SettledLedger::genesis(engine.domain, Arc::clone(&engine.sizes)),
+            genesis: SettledLedger {
+                resized: self.sizes_revision > 0,
+                ..SettledLedger::genesis(engine.domain, Arc::clone(&engine.sizes))
+            },
         };
         let mut below = None;
         loop {

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use alloy::{primitives::Address, providers::DynProvider};
-use emr_chain::{Head, Rollup, SettlementLayer};
+use emr_chain::{Head, Rollup, SettlementLayer, header::Finality};
 
-use super::follow::{FollowError, Position, block, gas_used, look, queues};
+use super::follow::{FollowError, Position, block, final_block, gas_used, look, queues};
 use crate::{
     derivation::{BatchOnL1, L1Data, SettledLedger},
     l1::clock::Clock,
-    snapshot::{Header, Snapshots, Unusable},
+    snapshot::{Header, Kept, Snapshots, Unusable},
 };
 
 /// Reads L1 for derivations.
@@ -18,6 +18,7 @@ pub(crate) struct Reader<'a> {
     pub(crate) rollup: &'a Rollup<DynProvider>,
     pub(crate) clock: &'a Clock,
     pub(crate) hospital: Address,
+    pub(crate) finality: Finality,
     pub(crate) snapshots: &'a Arc<Snapshots>,
     /// The state before the first batch.
     pub(crate) genesis: SettledLedger,
@@ -38,13 +39,18 @@ impl Reader<'_> {
     /// Of batches with known gas, no receipt is read.
     pub(crate) async fn read(&self, below: Option<u64>, known_gas: impl Fn(u64) -> bool) -> Result<Start, FollowError> {
         let (position, head) = look(self.rollup, self.clock).await?;
+        let final_block = final_block(self.rollup, self.finality, &head).await?;
         let kept = self.snapshots.newest_first().unwrap_or_else(|error| {
             tracing::warn!(%error, "the snapshots cannot be listed");
             Vec::new()
         });
-        for kept in kept.into_iter().filter(|kept| below.is_none_or(|below| kept.batches < below)) {
+        // With one that L1 can still take back, nothing opens until it cannot.
+        let is_final = |kept: &Kept| kept.header.as_ref().is_ok_and(|header| header.block.number <= final_block);
+        let (first, then): (Vec<_>, Vec<_>) = kept.into_iter().partition(is_final);
+        let kept = first.into_iter().chain(then);
+        for kept in kept.filter(|kept| below.is_none_or(|below| kept.batches < below)) {
             let tried = match kept.header {
-                Ok(header) => self.after(&header, &head, &known_gas).await?,
+                Ok(header) => self.after(&header, (&head, final_block), &known_gas).await?,
                 Err(unusable) => Err(unusable),
             };
             match tried {
@@ -63,7 +69,7 @@ impl Reader<'_> {
         }
         tracing::info!(batches = head.batch_count, "no snapshot can be used: every batch is read and executed");
         let base = self.genesis.clone();
-        let l1 = self.since(self.rollup.deployed_at(), base.batches, &head, &known_gas).await?;
+        let l1 = self.since(self.rollup.deployed_at(), base.batches, (&head, final_block), &known_gas).await?;
         Ok(Start { base, l1, position, head })
     }
 
@@ -71,7 +77,7 @@ impl Reader<'_> {
     async fn after(
         &self,
         header: &Header,
-        head: &Head,
+        (head, final_block): (&Head, u64),
         known_gas: &impl Fn(u64) -> bool,
     ) -> Result<Result<(SettledLedger, L1Data), Unusable>, FollowError> {
         let Position { number, hash } = header.block;
@@ -85,11 +91,11 @@ impl Reader<'_> {
         let (snapshots, header, sizes) = (Arc::clone(self.snapshots), *header, Arc::clone(&self.genesis.sizes));
         let loaded = tokio::task::spawn_blocking(move || snapshots.load(&header, &sizes)).await;
         let base = match loaded.map_err(|_| FollowError::Stopping)? {
-            Ok(snapshot) => snapshot.settled,
+            Ok(snapshot) => SettledLedger { resized: self.genesis.resized, ..snapshot.settled },
             Err(unusable) => return Ok(Err(unusable)),
         };
         // The events of that block itself are read again: batches that it settled are left out by their numbers.
-        let l1 = self.since(number, base.batches, head, known_gas).await?;
+        let l1 = self.since(number, base.batches, (head, final_block), known_gas).await?;
         let next = l1.batches.first().map(|on_l1| on_l1.batch.content.pre);
         if next.unwrap_or(head.state_root) != base.ledger.trees().root() {
             return Ok(Err(Unusable::OtherState));
@@ -102,7 +108,7 @@ impl Reader<'_> {
         &self,
         from_block: u64,
         known: u64,
-        head: &Head,
+        (head, final_block): (&Head, u64),
         known_gas: &impl Fn(u64) -> bool,
     ) -> Result<L1Data, FollowError> {
         let mut batches = Vec::new();
@@ -122,6 +128,6 @@ impl Reader<'_> {
             return Err(FollowError::Incomplete { shown, settled: head.batch_count });
         }
         let hospital = self.rollup.account_of(self.hospital).await?;
-        Ok(L1Data { batches, queues: queues(self.rollup, head).await?, hospital })
+        Ok(L1Data { batches, queues: queues(self.rollup, head).await?, hospital, from_block, final_block })
     }
 }

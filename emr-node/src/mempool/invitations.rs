@@ -53,7 +53,7 @@ pub struct InvitationUse {
     pub expires: UnixTime,
     /// The owner to register.
     pub owner: Address,
-    /// How many invitations of this inviter may be used in a day. `None`: any number.
+    /// How many invitations of this inviter may be used in a day. `None` for the hospital itself: any number, and nobody can end them.
     pub quota: Option<u32>,
 }
 
@@ -87,9 +87,11 @@ impl InvitationUse {
             Some(used) if used.owner != self.owner => Invited::Used,
             Some(used) if used.attempts >= ATTEMPTS => Invited::Exhausted,
             Some(_) => Invited::Again,
-            None if ended => Invited::Ended,
-            None if self.quota.is_some_and(|quota| today >= quota) => Invited::OverQuota,
-            None => Invited::First,
+            None => match self.quota {
+                Some(_) if ended => Invited::Ended,
+                Some(quota) if today >= quota => Invited::OverQuota,
+                _ => Invited::First,
+            },
         }
     }
 }

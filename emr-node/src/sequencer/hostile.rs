@@ -42,6 +42,7 @@ use crate::{
     snapshot::Snapshots,
     state::{
         NodeState,
+        finality::FinalStates,
         open::{BATCH_SECONDS, OpenOperations},
         pointers::CheckedPointer,
     },
@@ -109,6 +110,7 @@ fn world(hostile: u64) -> Test<World> {
     let settled = Arc::new(ledger);
     let state = NodeState {
         soft: Arc::clone(&settled),
+        finality: FinalStates::from(Arc::clone(&settled), 0, u64::MAX),
         settled,
         batches: 1,
         last_time: time,
@@ -117,6 +119,7 @@ fn world(hostile: u64) -> Test<World> {
         queues: Default::default(),
         open: OpenOperations::new(&sizes),
         sizes: Arc::clone(&sizes),
+        resized: false,
         outstanding: None,
         history: Arc::default(),
         rekeyed: Default::default(),

@@ -183,6 +183,9 @@ pub(super) fn read(rollup: RollupId, sizes: &Arc<CircuitSizes>, input: impl Read
         return Err(Unusable::Damaged("its leaves give another root"));
     }
     let Header { batches, last_time, commitment, block, .. } = header;
-    let settled = SettledLedger { batches, last_time, commitment, ledger, history, rekeyed, sizes: Arc::clone(sizes) };
+    // Whoever loads it knows whether the sizes changed.
+    let resized = false;
+    let settled =
+        SettledLedger { batches, last_time, commitment, ledger, history, rekeyed, sizes: Arc::clone(sizes), resized };
     Ok(Snapshot { settled, block })
 }

@@ -18,7 +18,7 @@ use emr_rollup::primitive::field::Fr;
 
 use crate::{derivation::SettledLedger, l1::follow::Position};
 
-pub(crate) use self::folder::Snapshots;
+pub(crate) use self::folder::{Kept, Snapshots};
 
 /// Which rollup a snapshot belongs to. A chain that was restarted from its beginning has another block of the deployment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,9 +1,9 @@
 //! Who may read what: deny early, allow late.
 //!
 //! A patient can always read their own records. Another reader needs a grant with READ that covers the record's class.
-//! An emergency grant opens nothing (see [`super::emergency`]). The grant names the reader or the reader's organisation. It must be live in the settled state *and*
-//! in the soft state. The reader also needs an open session for the class. So a Revoke ends access at the moment of its
-//! acknowledgement, and a grant gives access only once it is in force on L1.
+//! An emergency grant opens nothing (see [`super::emergency`]). The grant names the reader or the reader's organisation. It must be live in the soft state, and
+//! be in the newest state that L1 cannot take back any more. The reader also needs an open session for the class. So a Revoke ends access at the moment of its
+//! acknowledgement, and a grant gives access only once it is in force on L1 for good.
 
 use emr_core::{AccountIndex, AccountStatus, Class, GrantSlot, RecordStatus, Rights, UnixTime};
 use emr_rollup::state::{leaf::GrantLeaf, ledger::Ledger};
@@ -34,10 +34,10 @@ impl NodeState {
             .filter(move |(_, grant)| grant.is_live_for(account, org, now))
     }
 
-    /// Whether the settled state has this grant. After a queued forced revocation, the settled grant may be another one with the same version.
-    fn is_settled(&self, patient: AccountIndex, slot: GrantSlot, grant: &GrantLeaf) -> bool {
-        let settled = self.settled.patient(patient).and_then(|leaves| leaves.grants.get(&slot));
-        settled.is_some_and(|settled| settled.version == grant.version && settled.salt == grant.salt)
+    /// Whether a state that L1 cannot take back any more has this grant. After a queued forced revocation, the settled grant may be another one with
+    /// the same version.
+    fn is_in_force(&self, patient: AccountIndex, slot: GrantSlot, grant: &GrantLeaf) -> bool {
+        self.finality.newest().is_some_and(|state| has(state, patient, slot, grant))
     }
 
     /// Whether an account may read records of a class now.
@@ -58,15 +58,19 @@ impl NodeState {
         if live.peek().is_none() {
             return Err(self.why_not(reader, patient, class, now));
         }
-        let mut in_force = live.filter(|(slot, grant)| self.is_settled(patient, *slot, grant)).peekable();
+        let live: Vec<_> = live.collect();
+        let mut in_force = live.iter().filter(|(slot, grant)| self.is_in_force(patient, *slot, grant)).peekable();
         if in_force.peek().is_none() {
-            return Err(RequestError::unavailable(
-                "the grant is acknowledged but not in force yet: ask again when its batch is settled",
-            ));
+            let is_settled = live.iter().any(|(slot, grant)| has(&self.settled, patient, *slot, grant));
+            return Err(RequestError::unavailable(if is_settled {
+                "the grant is settled, but in a block that L1 can still take back: ask again in some minutes"
+            } else {
+                "the grant is acknowledged but not in force yet: ask again when its batch is settled"
+            }));
         }
         let sessions = self.history.sessions(patient, reader, class);
         let open = in_force
-            .any(|(slot, grant)| sessions.iter().any(|session| session.until >= now && session.is_under(slot, &grant)));
+            .any(|(slot, grant)| sessions.iter().any(|session| session.until >= now && session.is_under(*slot, grant)));
         if open {
             return Ok(());
         }
@@ -129,7 +133,7 @@ impl NodeState {
             BlockReference::DelegatedKeys { slot, .. } => {
                 // Late, like every allowance: a grant that waits may give way to the patient, and the keys would stay.
                 let holds = |(held, grant): (GrantSlot, GrantLeaf)| {
-                    held == slot && grant.grantee == Some(account) && self.is_settled(patient, slot, &grant)
+                    held == slot && grant.grantee == Some(account) && self.is_in_force(patient, slot, &grant)
                 };
                 if account == patient || self.live_grants(patient, account, now).any(holds) {
                     return Ok(());
@@ -172,6 +176,12 @@ impl NodeState {
         }
         Err(RequestError::forbidden("there is no grant of this patient for you: ask the patient for one"))
     }
+}
+
+/// Whether a state has this grant.
+fn has(state: &Ledger, patient: AccountIndex, slot: GrantSlot, grant: &GrantLeaf) -> bool {
+    let found = state.patient(patient).and_then(|leaves| leaves.grants.get(&slot));
+    found.is_some_and(|found| found.version == grant.version && found.salt == grant.salt)
 }
 
 /// Whether a grant allows reading a class.

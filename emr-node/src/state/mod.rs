@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod delegate;
 pub(crate) mod emergency;
+pub(crate) mod finality;
 pub(crate) mod history;
 pub(crate) mod open;
 pub(crate) mod pointers;
@@ -28,7 +29,7 @@ use rpds::RedBlackTreeMapSync;
 use crate::{
     derivation::SettledLedger,
     mempool::{Acknowledged, BatchRecord, Pointer, Principal, Sequence},
-    state::{history::History, open::OpenOperations, queues::L1Queues, rekeyed::Rekeyed},
+    state::{finality::FinalStates, history::History, open::OpenOperations, queues::L1Queues, rekeyed::Rekeyed},
 };
 
 /// The node's view. A clone shares the large parts. A writer makes large changes on a clone and then swaps it in. So
@@ -37,6 +38,8 @@ use crate::{
 pub(crate) struct NodeState {
     /// The state that is settled on L1.
     pub(crate) settled: Arc<Ledger>,
+    /// Which settled state L1 cannot take back any more.
+    pub(crate) finality: FinalStates,
     /// `settled`, then the queued L1 operations, then the open operations in the order of their acknowledgement.
     pub(crate) soft: Arc<Ledger>,
     /// Number of settled batches.
@@ -59,6 +62,8 @@ pub(crate) struct NodeState {
     pub(crate) rekeyed: Rekeyed,
     /// The sizes that L1 takes.
     pub(crate) sizes: Arc<CircuitSizes>,
+    /// Whether it took others before.
+    pub(crate) resized: bool,
     pub(crate) pointers: RedBlackTreeMapSync<[u8; 32], Pointer>,
     /// The hospital's account, once it is registered.
     pub(crate) hospital: Option<AccountIndex>,
@@ -75,6 +80,7 @@ impl NodeState {
             history: self.settled_history.clone(),
             rekeyed: self.rekeyed.clone(),
             sizes: Arc::clone(&self.sizes),
+            resized: self.resized,
         }
     }
 

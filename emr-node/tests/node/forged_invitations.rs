@@ -1,6 +1,9 @@
-//! Forged invitations cause no requests to the hospital's Ethereum node.
+//! Forged invitations cause few requests to the hospital's Ethereum node.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    sync::atomic::{AtomicUsize, Ordering},
+    time::Instant,
+};
 
 use alloy::sol_types::SolCall;
 use emr_api::invitation::Invitation;
@@ -21,7 +24,7 @@ fn count(request: &Value, _: &mut Value) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn forged_invitations_do_not_reach_the_ethereum_node() -> Outcome {
+async fn forged_invitations_hardly_reach_the_ethereum_node() -> Outcome {
     let world = World::new().await?;
     let accounts = world.register_all().await?;
     let server = serve_rpc(world.chain.clone(), ([127, 0, 0, 1], 0).into()).await?;
@@ -29,6 +32,7 @@ async fn forged_invitations_do_not_reach_the_ethereum_node() -> Outcome {
     let node = Node::start(NodeConfig { endpoint: liar.endpoint(), ..world.config()? }).await?;
     let anyone = anyone(&world, &node)?;
     liar.tell(Some(count));
+    let began = Instant::now();
     let forge = |inviter| Invitation::issue(world.rollup.instance(), &people().stranger.ethereum, inviter, soon());
     for number in 0..50 {
         let (of_doctor, of_hospital) = (forge(accounts.doctor)?, forge(accounts.hospital)?);
@@ -37,13 +41,15 @@ async fn forged_invitations_do_not_reach_the_ethereum_node() -> Outcome {
         let refused = post(&anyone, &asked(&world, number, Some(of_hospital))?).await;
         said(refused, "refused", &format!("not signed by account {}", accounts.hospital))?;
     }
-    assert!(ASKED.load(Ordering::SeqCst) <= 1, "{} requests for forged invitations", ASKED.load(Ordering::SeqCst));
+    // Once for each of the two accounts, and then once in five seconds.
+    let (asked_for, most) = (ASKED.load(Ordering::SeqCst), 2 + began.elapsed().as_secs() as usize / 5);
+    assert!(asked_for <= most, "{asked_for} requests for forged invitations, of {most}");
     // A genuine one is checked on L1.
     let genuine = Invitation::issue(world.rollup.instance(), &people().doctor.ethereum, accounts.doctor, soon())?;
     let genuine = asked(&world, 60, Some(genuine))?;
     // The burst of an address is used up: registrations are limited too.
     until(|| async { post(&anyone, &genuine).await.is_ok() }).await?;
-    assert!(ASKED.load(Ordering::SeqCst) >= 2);
+    assert!(ASKED.load(Ordering::SeqCst) > asked_for);
     node.shutdown().await;
     server.shutdown().await;
     Ok(())

@@ -312,7 +312,7 @@ async fn five_hundred_registrations_without_an_invitation_cost_the_hospital_noth
     Ok(())
 }
 
-fn use_of(inviter: u8, nonce: u32, owner: u8, expires: u64) -> Outcome<InvitationUse> {
+pub(crate) fn use_of(inviter: u8, nonce: u32, owner: u8, expires: u64) -> Outcome<InvitationUse> {
     let mut bytes = [0; 16];
     bytes[..4].copy_from_slice(&nonce.to_be_bytes());
     let (inviter, owner) = (Address::repeat_byte(inviter), Address::repeat_byte(owner));

@@ -1,4 +1,4 @@
-//! A whole node over loopback HTTP, on the embedded chain with the real contract.
+//! A whole node over loopback HTTP, with the real contract: on the embedded chain, and where it matters on anvil or geth.
 
 mod access;
 mod crash;
@@ -6,11 +6,14 @@ mod delegates;
 mod dishonest_l1;
 mod emergency;
 mod epochs;
+mod final_state;
 mod flood;
 mod forged_invitations;
 mod full_disk;
+mod geth;
 mod incomplete_l1;
 mod invitations;
+mod inviters;
 mod limits;
 mod login;
 mod mempool;

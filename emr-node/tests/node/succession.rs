@@ -1,8 +1,9 @@
 //! What the offices decide, and what a node makes of it: another sequencer, a halt, other verifiers.
 
+use alloy::signers::local::PrivateKeySigner;
 use emr_api::{BatchView, NodeStatus, OperationStatus};
 use emr_chain::{Change, Revocation, SettlementLayer, Size, Takeover};
-use emr_core::{Class, Rights};
+use emr_core::{AccountIndex, Class, Rights, UnixTime};
 use emr_node::{AdoptError, Node, NodeConfig, ProverConfig, StartError, StoppedNode, adopt};
 
 use crate::stage::*;
@@ -10,13 +11,29 @@ use crate::stage::*;
 const DAY: u64 = 24 * 3600;
 
 /// Waits for a batch, also on a machine that makes the proving key first.
-async fn settled(status: &impl AsyncFn() -> Answer<NodeStatus>, batches: u64) -> Outcome {
+pub(crate) async fn settled(status: &impl AsyncFn() -> Answer<NodeStatus>, batches: u64) -> Outcome {
     for _ in 0..9 {
         if until(|| async { status().await.is_ok_and(|status| status.batches >= batches) }).await.is_ok() {
             return Ok(());
         }
     }
     Err("the batch is not settled".into())
+}
+
+/// Gives somebody's account to another key, at once.
+pub(crate) async fn hand_over(world: &World, account: AccountIndex, from: &Person, to: &PrivateKeySigner) -> Outcome {
+    let rollup = world.rollup_as(from.ethereum.clone()).await?;
+    let takeover = Takeover {
+        instance: *rollup.instance(),
+        account,
+        owner: from.address(),
+        new_owner: to.address(),
+        nonce: rollup.nonce_of(from.address()).await?,
+        round: 0,
+        deadline: UnixTime::now().saturating_add(3600),
+    };
+    rollup.hand_over(&takeover.sign(to)?).await?;
+    Ok(())
 }
 
 /// What was acknowledged by the sequencer of before is settled by the next one, which has another key and its own account.
@@ -112,23 +129,65 @@ async fn during_a_halt_a_node_takes_only_revokes() -> Outcome {
     Ok(())
 }
 
-/// A node has no keys for verifiers that came after its deployment.
-#[tokio::test(flavor = "multi_thread")]
-async fn other_verifiers_stop_a_node_and_keep_it_from_starting() -> Outcome {
-    let scene = World::populated().await?;
+/// Registrars give the rollup these sizes. The node stops settling then.
+async fn change_sizes(scene: &Scene, sizes: Vec<Size>) -> Outcome {
     let registrar = scene.world.rollup_as(registrar()).await?;
-    let sizes: Vec<Size> = registrar.sizes().await?.into_iter().take(2).collect();
     let change = Change::Sizes { circuit_version: 1, sizes };
     registrar.propose(&change, Default::default()).await?;
     advance(&scene.world, 14 * DAY + 600).await?;
     registrar.execute(&change, Default::default()).await?;
     let halted =
         async || scene.hospital.get::<NodeStatus>("v1/status").await.is_ok_and(|it| it.health.halted.is_some());
-    until(halted).await?;
+    until(halted).await
+}
+
+/// A node that starts again has the keys of all verifiers, whatever their order. Batches of before name positions that now are other sizes'.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_goes_on_when_sizes_changed() -> Outcome {
+    let world = World::new().await?;
+    let accounts = world.register_all().await?;
+    let config = world.config()?;
+    let prover = ProverConfig { local: true, ..config.prover.clone() };
+    let node = Node::start(NodeConfig { prover: prover.clone(), ..config }).await?;
+    let scene = Scene::log_all_in(world, node, accounts).await?;
+    let status = async || scene.hospital.get::<NodeStatus>("v1/status").await;
+    scene.hospital.post::<BatchView>("v1/batches/seal", &()).await?;
+    settled(&status, 1).await?;
+    let mut sizes = scene.world.rollup.sizes().await?;
+    sizes.reverse();
+    change_sizes(&scene, sizes).await?;
+
     let Scene { world, node, .. } = scene;
     node.shutdown().await;
-    let refused = Node::start(world.config()?).await.map(|_| ()).expect_err("other verifiers");
-    assert!(matches!(refused, StartError::OtherVerifiers), "{refused}");
+    // Without snapshots, the first batch is executed again.
+    std::fs::remove_dir_all(world.node_folder().join("snapshots"))?;
+    let node = Node::start(NodeConfig { prover, ..world.config()? }).await?;
+    let operator = Caller::log_in(node.url().clone(), world.domain(), &people().hospital, accounts.hospital).await?;
+    let status = async || operator.get::<NodeStatus>("v1/status").await;
+    let patient = world.rollup_as(people().patient.ethereum.clone()).await?;
+    patient.force_revoke(&Revocation { slot: None, directory: None }).await?;
+    until(|| async { status().await.is_ok_and(|status| status.queued == 1) }).await?;
+    let sealed: BatchView = operator.post("v1/batches/seal", &()).await?;
+    settled(&status, 2).await?;
+    assert_eq!(world.rollup.head().await?.state_root, sealed.public.post);
+    // The small size, which is the last one now.
+    assert_eq!(world.rollup.batch(2).await?.map(|batch| batch.content.size), Some(2));
+    node.shutdown().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verifier_without_a_key_keeps_a_node_from_starting() -> Outcome {
+    let scene = World::populated().await?;
+    let mut sizes = scene.world.rollup.sizes().await?;
+    // Any contract can be called a verifier.
+    let other = *scene.world.rollup.contract().address();
+    sizes[0].verifier = other;
+    change_sizes(&scene, sizes).await?;
+    let Scene { world, node, .. } = scene;
+    node.shutdown().await;
+    let refused = Node::start(world.config()?).await.map(|_| ()).expect_err("another verifier");
+    assert!(matches!(refused, StartError::OtherVerifiers { verifier, .. } if verifier == other), "{refused}");
     Ok(())
 }
 
@@ -146,16 +205,7 @@ async fn a_hospital_with_another_owner_goes_on() -> Outcome {
     scene.hospital.post::<BatchView>("v1/batches/seal", &()).await?;
     settled(&status, 1).await?;
     let (old, new, rollup) = (&people().hospital, &people().registrar, &scene.world.rollup);
-    let takeover = Takeover {
-        instance: *rollup.instance(),
-        account: accounts.hospital,
-        owner: old.address(),
-        new_owner: new.address(),
-        nonce: rollup.nonce_of(old.address()).await?,
-        round: 0,
-        deadline: emr_core::UnixTime::now().saturating_add(3600),
-    };
-    rollup.hand_over(&takeover.sign(&new.ethereum)?).await?;
+    hand_over(&scene.world, accounts.hospital, old, &new.ethereum).await?;
     assert_eq!(rollup.account_of(old.address()).await?, None);
     let patient = scene.world.rollup_as(people().patient.ethereum.clone()).await?;
     patient.force_revoke(&Revocation { slot: None, directory: None }).await?;

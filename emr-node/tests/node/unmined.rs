@@ -160,7 +160,7 @@ async fn a_batch_that_became_too_old_while_the_node_was_down_is_not_sent_again()
 }
 
 /// Seals and proves the next batch.
-async fn prove_batch(operator: &Caller) -> Outcome<Vec<u8>> {
+pub(crate) async fn prove_batch(operator: &Caller) -> Outcome<Vec<u8>> {
     operator.post::<BatchView>("v1/batches/seal", &()).await?;
     until(|| async { matches!(operator.get::<Option<ProofJob>>("v1/prover/job").await, Ok(Some(_))) }).await?;
     prove(operator.get::<Option<ProofJob>>("v1/prover/job").await?.ok_or("no job")?).await

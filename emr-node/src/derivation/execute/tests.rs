@@ -112,7 +112,7 @@ fn operations_are_found_by_what_they_wrote() -> Result<(), Box<dyn std::error::E
     let mut order = Vec::new();
     let mut candidates = Candidates::new(&known);
     let Executed { ledger, operations, public } =
-        execute((&before, &sizes()), &settled, None, &mut candidates, |sequence, _, _| order.push(sequence))?;
+        execute((&before, &sizes(), false), &settled, None, &mut candidates, |sequence, _, _| order.push(sequence))?;
     assert_eq!(ledger.trees().root(), after.trees().root());
     assert_eq!((operations, order), (vec![10, 11], vec![10, 11]));
     assert_eq!(field::to_bytes(&public.commitment), settled.content.commitment);
@@ -134,7 +134,7 @@ fn operations_are_found_among_thousands() -> Result<(), Box<dyn std::error::Erro
     }
     let began = Instant::now();
     let Executed { ledger, operations, .. } =
-        execute((&before, &sizes()), &settled, None, &mut Candidates::new(&crowd), |_, _, _| {})?;
+        execute((&before, &sizes(), false), &settled, None, &mut Candidates::new(&crowd), |_, _, _| {})?;
     let took = began.elapsed();
     assert_eq!((ledger.trees().root(), operations), (after.trees().root(), vec![109_999, 119_999]));
     assert!(took.as_millis() < 1500, "{took:?}: as if every signature were checked");
@@ -148,7 +148,7 @@ fn what_l1_shows_is_applied_only_if_it_is_consistent() -> Result<(), Box<dyn std
     let run = |ledger: &Ledger, change: &dyn Fn(&mut BatchContent), known: &BTreeMap<_, _>| {
         let mut settled = settled.clone();
         change(&mut settled.content);
-        execute((ledger, &sizes()), &settled, None, &mut Candidates::new(known), |_, _, _| {}).map(drop)
+        execute((ledger, &sizes(), false), &settled, None, &mut Candidates::new(known), |_, _, _| {}).map(drop)
     };
     let none = BTreeMap::new();
     assert!(matches!(run(&after, &|_| {}, &known), Err(DerivationError::Fork(1))));
@@ -189,7 +189,7 @@ fn an_entry_is_compared_with_what_is_open_on_its_leaf() -> Result<(), Box<dyn st
     };
     assert_eq!(compared(&mut candidates, &entries[0]), [10]);
     assert_eq!(compared(&mut candidates, &entries[1]), [11]);
-    execute((&before, &sizes()), &settled, None, &mut candidates, |_, _, _| {})?;
+    execute((&before, &sizes(), false), &settled, None, &mut candidates, |_, _, _| {})?;
     assert!(entries.iter().all(|entry| compared(&mut candidates, entry).is_empty()));
     Ok(())
 }

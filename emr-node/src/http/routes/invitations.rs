@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -32,7 +32,10 @@ use crate::{
 const OTHER_WAY: &str = "or pay the fee on L1 yourself (register --own-ether)";
 
 /// Checks an invitation, except whether it was used. Writes nothing. `owner` is the person who wants to register with
-/// it. Forged invitations cost the Ethereum node no requests: it names the owner of a doctor's account once for many.
+/// it. Forged invitations cost the Ethereum node few requests: it names the owner of an account once for many.
+///
+/// Who may invite is decided by accounts. The node's own key says nothing about that: the hospital's account may have
+/// another owner, who did not take the sequencer's office.
 pub(super) async fn check(
     app: &App,
     invitation: Option<&Invitation>,
@@ -47,14 +50,11 @@ pub(super) async fn check(
     invitation.check_time(now).map_err(|error| refused(&error))?;
     let (inviter, hospital) = (invitation.inviter(), app.hospital()?);
     let rollup = &app.pipeline.follower.rollup;
-    let Known { owner: signer, registrant } = if inviter == hospital {
-        let signer = app.engine().signer.address();
-        Known { owner: signer, registrant: signer }
-    } else {
-        let doctor = own_doctor(app, inviter, hospital).ok_or_else(|| may_not(inviter))?;
-        app.inviters.of(rollup, doctor).await?.ok_or_else(|| may_not(inviter))?
-    };
-    invitation.verify(rollup.instance(), signer, now).map_err(|error| refused(&error))?;
+    let principal = may_invite(app, inviter, hospital).ok_or_else(|| may_not(inviter))?;
+    let verify = |owner: Address| invitation.verify(rollup.instance(), owner, now);
+    let known = app.inviters.of(rollup, principal, |owner| verify(owner).is_ok()).await?;
+    let Known { owner: signer, registrant } = known.ok_or_else(|| may_not(inviter))?;
+    verify(signer).map_err(|error| refused(&error))?;
     let quota = (inviter != hospital).then_some(app.doctor_invites);
     let (nonce, expires) = (invitation.nonce(), invitation.expires());
     Ok(InvitationUse { inviter: registrant, signer, nonce, expires, owner, quota })
@@ -62,6 +62,9 @@ pub(super) async fn check(
 
 /// Checks on L1 that the inviter of a genuine invitation is admitted now, and is still the one who signed it. The
 /// node's state may be behind L1, where the account may have another owner.
+///
+/// The node cannot know when an invitation was signed. But it can ask L1 who owns the account now. So nothing counts that a former
+/// owner signed, whether before the hand-over or after it.
 pub(super) async fn check_standing(
     app: &App,
     inviter: AccountIndex,
@@ -80,18 +83,20 @@ fn may_not(inviter: AccountIndex) -> RequestError {
     ))
 }
 
-/// The doctor of this hospital with this account, if they are active.
-fn own_doctor(app: &App, account: AccountIndex, hospital: AccountIndex) -> Option<Principal> {
+/// This hospital or the doctor of it with this account, if they are active.
+fn may_invite(app: &App, account: AccountIndex, hospital: AccountIndex) -> Option<Principal> {
     let state = app.engine().state();
     let identity = state.soft.identity(account)?;
-    let active =
-        identity.role == Role::Doctor && identity.org == Some(hospital) && identity.status == AccountStatus::Active;
-    if active { state.principal(account) } else { None }
+    let own = account == hospital || (identity.role == Role::Doctor && identity.org == Some(hospital));
+    if own && identity.status == AccountStatus::Active { state.principal(account) } else { None }
 }
 
-/// How long the node relies on what L1 said about the owner of an account: if it has one, and if not. An account can get another owner.
+/// How long the node relies on what L1 said about the owner of an account: if it has one, and if not.
 const KNOWN: Duration = Duration::from_secs(600);
 const UNKNOWN: Duration = Duration::from_secs(10);
+/// An account can get another owner. So the node asks again if somebody else than the known owner signed, but not sooner than so long after
+/// its last question about any account. Forged invitations look the same.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// Who owns an account, and who registered it.
 #[derive(Clone, Copy, Debug)]
@@ -100,35 +105,63 @@ struct Known {
     registrant: Address,
 }
 
-/// The owners of the accounts of doctors who invite.
+/// The owners of the accounts that invite.
 #[derive(Debug, Default)]
 pub(crate) struct Inviters {
-    known: Mutex<BTreeMap<Principal, (Option<Known>, Instant)>>,
+    seen: Mutex<Seen>,
     /// Only one request at a time asks L1.
     turn: tokio::sync::Mutex<()>,
 }
 
+/// What L1 said about inviters.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The owner, and how long the node relies on that.
+    owners: BTreeMap<Principal, (Option<Known>, Instant)>,
+    /// When a request last began to ask.
+    asked: Option<Instant>,
+}
+
 impl Inviters {
-    fn known(&self, doctor: &Principal) -> Option<Option<Known>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(doctor).filter(|(_, until)| Instant::now() < *until).map(|(known, _)| *known)
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn of(&self, rollup: &Rollup<DynProvider>, doctor: Principal) -> Result<Option<Known>, RequestError> {
-        if let Some(known) = self.known(&doctor) {
+    /// What the node relies on at present. `None` if it must ask.
+    fn known(&self, inviter: &Principal, signed_by: &impl Fn(Address) -> bool) -> Option<Option<Known>> {
+        let ((known, until), asked) = {
+            let seen = self.seen();
+            (seen.owners.get(inviter).copied()?, seen.asked)
+        };
+        let asked_now = asked.is_some_and(|asked| asked.elapsed() < AGAIN);
+        let relies = Instant::now() < until && (asked_now || known.is_none_or(|known| signed_by(known.owner)));
+        relies.then_some(known)
+    }
+
+    /// Who owns an inviter's account. `signed_by` says whether a person signed the invitation: if the known owner did not, the account may have
+    /// another owner by now.
+    async fn of(
+        &self,
+        rollup: &Rollup<DynProvider>,
+        inviter: Principal,
+        signed_by: impl Fn(Address) -> bool,
+    ) -> Result<Option<Known>, RequestError> {
+        if let Some(known) = self.known(&inviter, &signed_by) {
             return Ok(known);
         }
         let _turn = self.turn.lock().await;
-        if let Some(known) = self.known(&doctor) {
+        if let Some(known) = self.known(&inviter, &signed_by) {
             return Ok(known);
         }
-        let account = rollup.account(doctor.account).await.map_err(super::accounts::l1_failed)?;
-        let registrant = rollup.registrant_of(doctor.account).await.map_err(super::accounts::l1_failed)?;
+        // Set before the answer, so that forged invitations do not wait for it too.
+        self.seen().asked = Some(Instant::now());
+        let account = rollup.account(inviter.account).await.map_err(super::accounts::l1_failed)?;
+        let registrant = rollup.registrant_of(inviter.account).await.map_err(super::accounts::l1_failed)?;
         let found = account.zip(registrant).map(|(account, registrant)| Known { owner: account.owner, registrant });
         let now = Instant::now();
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, (_, until)| now < *until);
-        known.insert(doctor, (found, now + if found.is_some() { KNOWN } else { UNKNOWN }));
+        let mut seen = self.seen();
+        seen.owners.retain(|_, (_, until)| now < *until);
+        seen.owners.insert(inviter, (found, now + if found.is_some() { KNOWN } else { UNKNOWN }));
         Ok(found)
     }
 }
@@ -158,9 +191,21 @@ pub(super) async fn list(State(app): Shared, account: Account) -> Result<Json<Ve
     Ok(Json(inviters.into_iter().map(view).collect()))
 }
 
-/// An inviter's address in a path.
+/// The address that registered an inviter's account, in a path.
 #[derive(Deserialize)]
 pub(super) struct InviterParameter(#[serde(with = "As::<AddressText>")] Address);
+
+/// Whether the hospital's account was registered by this address, or belongs to it now.
+async fn is_hospital(app: &App, address: Address) -> Result<bool, RequestError> {
+    let hospital = app.hospital()?;
+    let principal = app.engine().state().principal(hospital);
+    let Some(principal) = principal else { return Ok(false) };
+    let known = app.inviters.of(&app.pipeline.follower.rollup, principal, |owner| owner == address).await;
+    let known = known.map_err(|_| {
+        RequestError::unavailable("the Ethereum node does not say whether this is the hospital itself: try again later")
+    })?;
+    Ok(known.is_some_and(|known| known.owner == address || known.registrant == address))
+}
 
 pub(super) async fn end(
     State(app): Shared,
@@ -168,7 +213,7 @@ pub(super) async fn end(
     Path(InviterParameter(inviter)): Path<InviterParameter>,
 ) -> Result<StatusCode, RequestError> {
     app.require_hospital(&account)?;
-    if inviter == app.engine().signer.address() {
+    if is_hospital(&app, inviter).await? {
         return Err(RequestError::refused("this is the hospital itself: its own invitations always count"));
     }
     let work = move |engine: &crate::engine::Engine| engine.mempool.end_inviter(inviter, engine.clock.now());

@@ -24,6 +24,8 @@ pub(super) async fn get(State(app): Shared) -> Json<NodeStatus> {
         l1_block: seen.block,
         l1_block_time: seen.block_time,
         l1_reached: seen.reached,
+        queues: seen.queues,
+        strangers_from: seen.strangers_from,
         oldest: state.open.iter().next().map(|(_, open)| open.acknowledged),
         ended_tasks: engine.tasks.ended().iter().map(ToString::to_string).collect(),
         // As the disks said last: the sweep asks them every minute, so a stranger's request need not.

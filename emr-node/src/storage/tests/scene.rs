@@ -349,6 +349,8 @@ fn view(queue: &[Register], l1: &[BatchOnL1], after: usize) -> L1Data {
             },
         ),
         hospital: None,
+        from_block: 0,
+        final_block: u64::MAX,
     }
 }
 

@@ -1,14 +1,17 @@
-//! The contracts on a real anvil, whose state can be set back and whose mining can be stopped.
+//! The contracts on a real Ethereum node: on anvil, whose state can be set back and whose mining can be stopped, or on geth.
 
 use alloy::{
-    primitives::Address,
+    network::TransactionBuilder,
+    primitives::{Address, U256},
     providers::{DynProvider, Provider},
+    rpc::types::TransactionRequest,
 };
 use emr_chain::{Deployed, DeploymentRecord, Rollup, deploy, endpoint::Endpoint};
 use emr_core::{AccountIndex, Role, UnixTime};
 use emr_node::{Node, NodeConfig, RunningNode};
 use emr_rollup::operation::Domain;
 use emr_testkit::{
+    chain,
     node::{admit, config, deployment},
     part::Anvil,
     people::{Person, people, registrar},
@@ -17,7 +20,7 @@ use tempfile::TempDir;
 
 use super::{Outcome, caller::Caller};
 
-/// The contracts on an anvil, a registered hospital, and a folder for its node.
+/// The contracts on an Ethereum node, a registered hospital, and a folder for its node.
 #[derive(Debug)]
 pub(crate) struct Testnet {
     pub(crate) rollup: Rollup<DynProvider>,
@@ -25,7 +28,7 @@ pub(crate) struct Testnet {
     record: DeploymentRecord,
     endpoint: Endpoint,
     folder: TempDir,
-    _anvil: Anvil,
+    _l1: chain::Node,
 }
 
 impl Testnet {
@@ -39,14 +42,34 @@ impl Testnet {
         let genesis = genesis.get().to_string();
         let arguments = ["--chain-id", "31337", "--timestamp", genesis.as_str()];
         let Some(anvil) = Anvil::start_or_skip(&arguments)? else { return Ok(None) };
-        let endpoint: Endpoint = anvil.url().parse()?;
-        let provider = endpoint.connect(Some(people().hospital.ethereum.clone()))?;
+        let l1 = chain::Node::Anvil(anvil);
+        let provider = l1.endpoint()?.connect(None)?;
         for address in people().all().map(Person::address).into_iter().chain([registrar().address()]) {
-            fund(&provider, address).await?;
+            set_balance(&provider, address).await?;
         }
+        Ok(Some(Self::on(l1).await?))
+    }
+
+    /// The same on geth, which makes a block each second, as a chain does that does not wait for transactions.
+    pub(crate) async fn geth() -> Outcome<Option<Self>> {
+        let Some(l1) = chain::Node::geth(&["--dev.period", "1"])? else { return Ok(None) };
+        // Its genesis gives ether to the first four people, and it has no method that gives more.
+        let provider = l1.endpoint()?.connect(Some(people().hospital.ethereum.clone()))?;
+        for address in [people().other.address(), registrar().address()] {
+            let hundred_ether = U256::from(10).pow(U256::from(20));
+            let transfer = TransactionRequest::default().with_to(address).with_value(hundred_ether);
+            provider.send_transaction(transfer).await?.get_receipt().await?;
+        }
+        Ok(Some(Self::on(l1).await?))
+    }
+
+    /// Deploys, and registers the hospital. Everybody must have ether.
+    async fn on(l1: chain::Node) -> Outcome<Self> {
+        let endpoint = l1.endpoint()?;
+        let provider = endpoint.connect(Some(people().hospital.ethereum.clone()))?;
         let Deployed { rollup, record, .. } = deploy(provider, &deployment()).await?;
         let hospital = register(&endpoint, &rollup, &people().hospital).await?;
-        Ok(Some(Self { rollup, record, hospital, endpoint, folder: tempfile::tempdir()?, _anvil: anvil }))
+        Ok(Self { rollup, record, hospital, endpoint, folder: tempfile::tempdir()?, _l1: l1 })
     }
 
     pub(crate) fn config(&self) -> Outcome<NodeConfig> {
@@ -86,7 +109,7 @@ impl Testnet {
     }
 }
 
-async fn fund(provider: &DynProvider, address: Address) -> Outcome {
+async fn set_balance(provider: &DynProvider, address: Address) -> Outcome {
     let thousand_ether = "0x3635c9adc5dea00000";
     Ok(provider.raw_request("anvil_setBalance".into(), (address, thousand_ether)).await?)
 }

@@ -1,6 +1,12 @@
 //! What the client checks against L1 before it relies on it: the state, cards, and a patient's view.
 
-use emr_chain::{QueueName, SettlementLayer, header::Newest};
+use alloy::primitives::Address;
+use emr_chain::{
+    QueueName, SettlementLayer,
+    header::Newest,
+    proof::{VerifiedHeader, verify_storage},
+    recovery_slot, waiting_recovery,
+};
 use emr_core::{AccountIndex, UnixTime};
 use emr_rollup::{
     batch::D1Entry,
@@ -26,13 +32,9 @@ impl Client {
     /// newest block is too old or from the future, if the verifiers changed, or if the state is older than one that was seen.
     pub async fn settled_state(&self) -> Result<SettledState, SettledStateError> {
         let (headers, nodes, instance, seen) = (&*self.headers, &self.nodes, self.instance(), self.profile.seen());
-        let Newest { header, answers } = headers.newest().await?;
-        self.age.check(header.timestamp(), &answers, UnixTime::now())?;
+        let header = self.newest_header().await?;
         let newest = SettledState::read(nodes, &instance, &header).await?;
-        if newest.sizes_revision() != self.sizes_revision {
-            let (contract, revision) = (instance.contract, newest.sizes_revision());
-            return Err(SettledStateError::SizesChanged { contract, revision });
-        }
+        newest.check_sizes(nodes, (instance.contract, &header), self.sizes).await?;
         let (finality, deployed_at) = (self.finality, self.rollup.deployed_at());
         let last = SettledState::read_final(headers, nodes, &instance, finality, &newest, deployed_at).await?;
         if let Some(last) = last {
@@ -40,6 +42,26 @@ impl Client {
         }
         seen.check(newest.batches(), newest.root())?;
         Ok(newest)
+    }
+
+    /// L1's newest block, if it is not too old.
+    async fn newest_header(&self) -> Result<VerifiedHeader, SettledStateError> {
+        let Newest { header, answers } = self.headers.newest().await?;
+        self.age.check(header.timestamp(), &answers, UnixTime::now())?;
+        Ok(header)
+    }
+
+    /// Whether guardians agreed to give this account to somebody: to whom, and from when on. The owner can cancel until then. Proved, so that no
+    /// Ethereum node hides it.
+    ///
+    /// # Errors
+    /// The same as [`Self::settled_state`], and if this participant has no account.
+    pub async fn waiting_recovery(&self) -> Result<Option<(Address, UnixTime)>, ClientError> {
+        let (contract, slot) = (self.instance().contract, recovery_slot(self.account()?));
+        let header = self.newest_header().await?;
+        let proof = self.nodes.proof(contract, &[slot], &header).await.map_err(SettledStateError::from)?;
+        let word = verify_storage(header.state_root(), contract, slot, &proof).map_err(SettledStateError::from)?;
+        Ok(waiting_recovery(word))
     }
 
     /// Compares a card with the state, or with the L1 queue if its account is not in the state yet. Compares its

@@ -124,7 +124,7 @@ impl Client {
             return Err(ClientError::OtherContract { named, found: contract });
         }
         // Anyone can forge proofs under the development setup, so the client relies on no state where forging could
-        // pay. On other chains, the participant names the chain once: when they join.
+        // pay. On other chains, the participant names chain and contract once: when they join.
         if !DEVELOPMENT_CHAINS.contains(&status.chain_id) {
             let joined = before.as_ref().map(|settings| settings.chain_id);
             if connections.chain().or(joined) != Some(status.chain_id) {
@@ -132,6 +132,11 @@ impl Client {
             }
             if status.setup == SetupChoice::InsecureDevelopment || status.deployment.has_development_keys() {
                 return Err(ClientError::UnsafeSetup(status.chain_id));
+            }
+            // Anyone can make a genuine rollup and invent the people in it. Which one it is, no node can say.
+            let joined = before.as_ref().map(|settings| settings.contract);
+            if connections.contract().or(joined) != Some(contract) {
+                return Err(ClientError::UnnamedContract(contract));
             }
         }
         // Checked before any request to the node's chain. The settings are stored only after all checks.
@@ -166,7 +171,7 @@ impl Client {
             nodes,
             hospital,
             finality: Finality::of_chain(chain_id),
-            sizes_revision: 0,
+            sizes: None,
             age: Recency::refusing(HeaderAge::of_chain(chain_id)),
             account: Arc::new(RwLock::new(account)),
             turn: Arc::default(),

@@ -7,7 +7,7 @@ mod recency;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use alloy::{primitives::Address, providers::DynProvider};
-use emr_chain::{Rollup, RollupInstance, header::HeaderSource, nodes::EthereumNodes};
+use emr_chain::{Rollup, RollupInstance, SizesDigest, header::HeaderSource, nodes::EthereumNodes};
 use emr_core::AccountIndex;
 use emr_rollup::{
     operation::Domain,
@@ -45,8 +45,8 @@ pub struct Client {
     nodes: EthereumNodes,
     hospital: Option<Hospital>,
     finality: Finality,
-    /// How often the sizes may have changed since the deployment.
-    sizes_revision: u64,
+    /// The sizes and verifiers on which this client relies if they changed since the deployment.
+    sizes: Option<SizesDigest>,
     age: Recency,
     account: Arc<RwLock<Option<AccountIndex>>>,
     turn: Arc<tokio::sync::Mutex<()>>,
@@ -163,9 +163,9 @@ impl Client {
         Self { finality, ..self }
     }
 
-    /// Relies on the verifiers after this many changes since the deployment. Without this, on those of the deployment alone.
+    /// Relies also on these sizes and verifiers, which came after the deployment. Without this, on those of the deployment alone.
     #[must_use]
-    pub fn with_sizes_revision(self, sizes_revision: u64) -> Self {
-        Self { sizes_revision, ..self }
+    pub fn with_sizes(self, sizes: SizesDigest) -> Self {
+        Self { sizes: Some(sizes), ..self }
     }
 }

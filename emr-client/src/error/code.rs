@@ -113,7 +113,7 @@ codes! {
     ContractRefused "contract-refused" Refused "the contract refuses"
     OtherContract "other-contract" Unverified "the contract is not this program's, not one that began empty, or not the one that you named"
     SizesChanged "sizes-changed" Unverified "registrars changed the verifiers, and you did not say that this is right"
-    UnsafeChain "unsafe-chain" Refused "on that chain anyone could forge proofs, or you did not name it"
+    UnsafeChain "unsafe-chain" Refused "on that chain anyone could forge proofs, or you did not name it or the contract there"
     NotInvited "not-invited" Refused "the hospital pays only for people with an invitation"
     CannotInvite "cannot-invite" Refused "only hospitals and their doctors can invite"
     OtherRollupKey "other-rollup-key" Refused "the account has another rollup key than this identity"
@@ -197,7 +197,10 @@ impl ClientError {
             Self::OtherContract { .. }
             | Self::Deployment(_)
             | Self::AccountChange(AccountChangeError::OtherRollup(_)) => Code::OtherContract,
-            Self::NotADevelopmentChain(_) | Self::OtherChain { .. } | Self::UnsafeSetup(_) => Code::UnsafeChain,
+            Self::NotADevelopmentChain(_)
+            | Self::UnnamedContract(_)
+            | Self::OtherChain { .. }
+            | Self::UnsafeSetup(_) => Code::UnsafeChain,
             Self::OtherHospital { .. } => Code::OtherHospital,
             Self::NotAHospital(_) => Code::NotAHospital,
             Self::NoHospital => Code::NoHospital,
@@ -215,6 +218,7 @@ impl ClientError {
             Self::Register(error) => register(error),
             Self::Admission(AdmissionError::NotRegistered(_)) => Code::OwnerNotRegistered,
             Self::Admission(AdmissionError::NotWaiting(_)) => Code::NotWaiting,
+            Self::Admission(AdmissionError::Several { .. }) => Code::Card,
             Self::AccountChange(AccountChangeError::NotAPatient) => Code::NotAPatient,
             Self::AccountChange(AccountChangeError::NotQueued) => Code::L1Unproved,
             Self::AccountChange(AccountChangeError::Keys) => Code::Card,

@@ -164,6 +164,12 @@ pub enum ClientError {
         "the node is for chain {0}, which is not a development chain: if you know that your hospital proves there with the setup of a ceremony, name the chain with --chain-id {0}"
     )]
     NotADevelopmentChain(u64),
+    /// The node is for a contract that the participant did not name, on a chain that is not for development.
+    #[error(
+        "the node is for contract {0}, and nobody but the node says that this is your hospital's: name the contract that your hospital publishes with \
+         --contract, or register with an invitation, which names it"
+    )]
+    UnnamedContract(Address),
     /// The node is for another chain than the participant named.
     #[error(
         "your hospital's chain is {found}, not {named}, which you named: give the address of the right node (--node), or another --chain-id"

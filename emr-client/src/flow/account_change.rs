@@ -1,5 +1,5 @@
-//! What a participant changes on L1, if the hospital does not answer, does not settle, or must not decide: grants end, or the account gets a new
-//! rollup key.
+//! What a participant changes on L1, if the hospital does not answer, does not settle, or must not decide: grants end, the account gets a new
+//! rollup key, or it ends.
 //!
 //! The entry goes into the urgent queue. Batches of the sequencer must take it when it is five hours old. From six hours on, anyone can settle
 //! it. Honest nodes serve nothing more under a revoked grant as soon as they see the entry.
@@ -11,7 +11,7 @@ use emr_rollup::l1_operation::L1Operation;
 
 use crate::{
     error::ClientError,
-    flow::{force_revoke, rotate},
+    flow::{close, force_revoke, rotate},
     l1_client::L1Client,
 };
 
@@ -65,11 +65,13 @@ impl L1Client {
         let entry: L1Operation = match signed {
             SignedChange::Revocation(signed) => force_revoke::entry(account, &signed.revocation).into(),
             SignedChange::Rotation(signed) => rotate::entry(account, &signed.registration)?.into(),
+            SignedChange::Closing(_) => close::entry(account).into(),
         };
         let first = self.next_position().await?;
         let queued = match signed {
             SignedChange::Revocation(signed) => self.rollup.force_revoke_for(signed).await?,
             SignedChange::Rotation(signed) => self.rollup.rotate_keys_for(signed).await?,
+            SignedChange::Closing(signed) => self.rollup.close_account_for(signed).await?,
         };
         self.on_l1(queued, first, &entry).await
     }

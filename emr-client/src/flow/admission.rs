@@ -24,6 +24,20 @@ pub enum AdmissionError {
         "account {0} does not wait for a registrar: it is admitted already, held back, or a patient's, who needs no admission"
     )]
     NotWaiting(AccountIndex),
+    /// The card's address owned several accounts, and the card does not say which of them it is of.
+    #[error(
+        "{owner} owned the accounts {} and owns none of them now: name the one that you mean by its number", listed(.accounts)
+    )]
+    Several {
+        /// The card's address.
+        owner: Address,
+        /// The accounts of the card's role.
+        accounts: Vec<AccountIndex>,
+    },
+}
+
+fn listed(accounts: &[AccountIndex]) -> String {
+    accounts.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Card {
@@ -70,7 +84,7 @@ pub async fn admit(
 /// As a registrar, suspends the account of this card's owner, or holds its registration back.
 ///
 /// # Errors
-/// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
+/// As [`account_of_card`]. Other variants if L1 refuses.
 pub async fn suspend(registrar: &Rollup<DynProvider>, card: &Card) -> Result<(AccountIndex, L1Receipt), ClientError> {
     let account = account_of_card(registrar, card).await?;
     Ok((account, registrar.suspend(account).await?))
@@ -79,7 +93,7 @@ pub async fn suspend(registrar: &Rollup<DynProvider>, card: &Card) -> Result<(Ac
 /// As a registrar, ends a suspension, or no longer holds a registration back.
 ///
 /// # Errors
-/// [`AdmissionError`] if the card's owner never registered. Other variants if L1 cannot be asked or refuses.
+/// As [`account_of_card`]. Other variants if L1 refuses.
 pub async fn reinstate(registrar: &Rollup<DynProvider>, card: &Card) -> Result<(AccountIndex, L1Receipt), ClientError> {
     let account = account_of_card(registrar, card).await?;
     Ok((account, registrar.reinstate(account).await?))
@@ -87,17 +101,45 @@ pub async fn reinstate(registrar: &Rollup<DynProvider>, card: &Card) -> Result<(
 
 /// The account of a card, from L1, also if it has another owner since: nobody escapes a registrar by handing the account to another key.
 ///
+/// A card without an account number is of the account that its owner has now, if there is one of the card's role, and otherwise of the one that
+/// they had. The contract's storage shows an account's present owner and who registered it; who owned it between is in its events
+/// ([`Rollup::owners_of`]).
+///
 /// # Errors
-/// [`AdmissionError`] if the card's owner never registered. [`CardError::OtherInstance`]. Other variants if L1 cannot be asked.
+/// [`AdmissionError`] if the card's owner has no account and never had one, or had several. [`CardError::OtherInstance`]. Other variants if L1
+/// cannot be asked.
 pub async fn account_of_card(rollup: &Rollup<DynProvider>, card: &Card) -> Result<AccountIndex, ClientError> {
     card.check_instance(rollup.instance())?;
-    match card.account {
-        Some(account) if rollup.registrant_of(account).await? == Some(card.ethereum) => Ok(account),
-        _ => registered_account(rollup, card).await,
+    let owner = card.ethereum;
+    if let Some(account) = card.account
+        && (rollup.registrant_of(account).await? == Some(owner) || rollup.owners_of(account).await?.contains(&owner))
+    {
+        return Ok(account);
+    }
+    if let Some(account) = rollup.account_of(owner).await?
+        && has_role(rollup, account, card).await?
+    {
+        return Ok(account);
+    }
+    let mut before = Vec::new();
+    for account in rollup.accounts_given_away_by(owner).await? {
+        if has_role(rollup, account, card).await? {
+            before.push(account);
+        }
+    }
+    match (before.first().copied(), before.len()) {
+        (Some(account), 1) => Ok(account),
+        (None, _) => Err(AdmissionError::NotRegistered(owner).into()),
+        _ => Err(AdmissionError::Several { owner, accounts: before }.into()),
     }
 }
 
-/// The account of a card's owner, from L1.
+/// Whether an account is of a card's role. One address can have had accounts of several roles, one after the other.
+async fn has_role(rollup: &Rollup<DynProvider>, account: AccountIndex, card: &Card) -> Result<bool, ClientError> {
+    Ok(rollup.account(account).await?.is_some_and(|found| found.role == card.role))
+}
+
+/// The account that a card's owner has now, from L1.
 async fn registered_account(rollup: &Rollup<DynProvider>, card: &Card) -> Result<AccountIndex, ClientError> {
     let account = rollup.account_of(card.ethereum).await?;
     Ok(account.ok_or(AdmissionError::NotRegistered(card.ethereum))?)

@@ -3,6 +3,7 @@
 pub mod account_change;
 pub mod admission;
 pub mod break_glass;
+pub mod close;
 pub mod delegate;
 mod emergencies;
 mod ended_grants;

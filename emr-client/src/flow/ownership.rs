@@ -274,11 +274,12 @@ impl L1Client {
         Ok(receipt)
     }
 
-    /// Cancels the recovery of this identity's account.
+    /// Cancels the recovery of this identity's account. Returns the guardians that it has from now on: none if this identity was the only one
+    /// before it became the owner.
     ///
     /// # Errors
     /// [`OwnershipError::NoRecovery`]. [`ClientError::NoEther`]. [`ClientError`] if the identity has no account, or if L1 cannot be asked or refuses.
-    pub async fn cancel_recovery(&self) -> Result<L1Receipt, ClientError> {
+    pub async fn cancel_recovery(&self) -> Result<(L1Receipt, AccountGuardians), ClientError> {
         let account = self.own_account()?;
         if self.rollup.recovery_of(account).await?.pending.is_none() {
             return Err(OwnershipError::NoRecovery(account).into());
@@ -287,7 +288,8 @@ impl L1Client {
         let mut guardians = self.rollup.guardians_of(account).await?;
         guardians.accounts.retain(|guardian| *guardian != self.ethereum_address());
         guardians.needed = guardians.needed.min(u8::try_from(guardians.accounts.len()).unwrap_or(u8::MAX));
-        self.set_guardians(guardians).await
+        let receipt = self.set_guardians(guardians.clone()).await?;
+        Ok((receipt, guardians))
     }
 
     async fn is_contract(&self, address: Address) -> Result<bool, ClientError> {

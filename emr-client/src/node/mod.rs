@@ -4,6 +4,7 @@ mod endpoints;
 
 use std::{
     fmt,
+    pin::Pin,
     sync::{Arc, PoisonError, RwLock},
     time::Duration,
 };
@@ -17,6 +18,9 @@ use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::Mutex;
 
 use crate::keys::{self, KeyError, Keys};
+
+/// An answer that is on its way: its status and its body.
+type Exchanged<'a> = Pin<Box<dyn Future<Output = Result<(StatusCode, Vec<u8>), NodeError>> + Send + 'a>>;
 
 /// How long, in all, the client waits for a busy node before it returns the refusal.
 const BUSY: Duration = Duration::from_secs(30);
@@ -226,26 +230,30 @@ impl NodeClient {
 
     /// Makes a request. A busy node says when to try again, and then the request is repeated as long as all waiting
     /// together stays within [`BUSY`]. Every request of this interface may be repeated.
-    async fn exchange(
-        &self,
+    ///
+    /// Boxed: otherwise every crate that calls a flow compiles the HTTP client again.
+    fn exchange<'a>(
+        &'a self,
         method: Method,
-        path: &str,
+        path: &'a str,
         body: Body,
-        token: Option<&str>,
+        token: Option<&'a str>,
         limit: usize,
-    ) -> Result<(StatusCode, Vec<u8>), NodeError> {
-        let mut left = BUSY;
-        loop {
-            match self.ask(&method, path, &body, token, limit).await {
-                Err(NodeError::Refused { retry_after: Some(wait), .. }) if wait <= left => {
-                    // Each wait counts as a second at least, so the loop ends.
-                    let wait = wait.max(Duration::from_secs(1));
-                    left = left.saturating_sub(wait);
-                    tokio::time::sleep(wait).await;
+    ) -> Exchanged<'a> {
+        Box::pin(async move {
+            let mut left = BUSY;
+            loop {
+                match self.ask(&method, path, &body, token, limit).await {
+                    Err(NodeError::Refused { retry_after: Some(wait), .. }) if wait <= left => {
+                        // Each wait counts as a second at least, so the loop ends.
+                        let wait = wait.max(Duration::from_secs(1));
+                        left = left.saturating_sub(wait);
+                        tokio::time::sleep(wait).await;
+                    }
+                    other => return other,
                 }
-                other => return other,
             }
-        }
+        })
     }
 
     async fn ask(

@@ -1,26 +1,28 @@
 //! The rollup's state on L1, proved against a block header.
 
-use std::{fmt, str::FromStr};
-
 use alloy::{
     primitives::{Address, U256},
     rpc::types::EIP1186AccountProofResponse,
 };
 use emr_chain::{
-    DEVELOPMENT_CHAINS, RollupInstance, STATE_ROOT_SLOT,
+    RollupInstance, STATE_ROOT_SLOT, Size, SizesDigest,
     header::{HeaderError, HeaderSource, age::HeaderAgeError},
     nodes::EthereumNodes,
     proof::{ProofError, VerifiedHeader, verify_storage},
 };
 use emr_core::{StateRoot, UnixTime};
+use emr_rollup::version::CircuitVersion;
 
 use crate::profile::seen::SeenError;
+
+pub use emr_chain::header::Finality;
 
 /// The storage slot after the state root's. It holds, from the least significant bit, the time of the last batch (40
 /// bits), the number of settled batches (64) and more. `RollupState.sol` defines this layout.
 const PROGRESS_SLOT: U256 = U256::from_limbs([1, 0, 0, 0]);
 
-/// The storage slot whose 64 least significant bits say how often the sizes, and so the verifiers, changed since the deployment.
+/// The storage slot that holds, from the least significant bit, how often the sizes, and so the verifiers, changed since the deployment (64 bits),
+/// the circuit version (64) and the number of sizes (8).
 const SIZES_SLOT: U256 = U256::from_limbs([3, 0, 0, 0]);
 
 /// Why the settled state is not known.
@@ -41,14 +43,25 @@ pub enum SettledStateError {
     Seen(#[from] SeenError),
     /// Registrars changed with which verifiers proofs are checked.
     #[error(
-        "the verifiers of {contract} changed, {revision} times in all: proofs are checked with other keys than those that you rely on; if your hospital or \
-         your registrar says that this is right, name the number with --sizes-revision {revision} or EMR_SIZES_REVISION; `revoke --force` works without it"
+        "the verifiers of {contract} changed since the deployment: proofs are checked with other keys than those that you rely on. Ask your hospital or \
+         your registrar, in another way than through the node, which sizes are right. If it is {sizes}, name it with --sizes or EMR_SIZES; `revoke \
+         --force` works without it"
     )]
     SizesChanged {
         /// The contract.
         contract: Address,
-        /// How often the sizes changed since the deployment.
-        revision: u64,
+        /// The sizes as they are now.
+        sizes: SizesDigest,
+    },
+    /// The contract has another circuit version now.
+    #[error(
+        "contract {contract} has circuit version {version} now: use the version of this program that your hospital uses"
+    )]
+    CircuitVersion {
+        /// The contract.
+        contract: Address,
+        /// Its circuit version.
+        version: u64,
     },
     /// The contract's storage holds no state root.
     #[error("the contract at {0} holds no state root: check that the address is a rollup's")]
@@ -64,59 +77,23 @@ impl From<HeaderError> for SettledStateError {
     }
 }
 
-/// Which states a client remembers, so that nobody can show it an older one. It remembers no state that a
-/// reorganisation of L1 can still take back. Otherwise it could not continue after that reorganisation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finality {
-    /// The state of the newest block that the chain's consensus has finalized.
-    Finalized,
-    /// The newest state. For development chains: they finalize nothing.
-    Latest,
-    /// The state this many blocks before the newest one.
-    Depth(u64),
-}
-
-impl Finality {
-    /// The default for a chain.
-    pub fn of_chain(chain_id: u64) -> Self {
-        if DEVELOPMENT_CHAINS.contains(&chain_id) { Self::Latest } else { Self::Finalized }
-    }
-}
-
-impl fmt::Display for Finality {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Finalized => f.write_str("finalized"),
-            Self::Latest => f.write_str("latest"),
-            Self::Depth(blocks) => write!(f, "{blocks}"),
-        }
-    }
-}
-
-impl FromStr for Finality {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "finalized" => Ok(Self::Finalized),
-            "latest" => Ok(Self::Latest),
-            blocks => blocks
-                .parse()
-                .map(Self::Depth)
-                .map_err(|_| "write finalized, latest, or a number of blocks, for example 64".to_owned()),
-        }
-    }
-}
-
 /// The rollup's state in the contract's storage at one block. Every verification ends with a comparison with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SettledState {
     root: StateRoot,
     batches: u64,
     time: UnixTime,
-    sizes_revision: u64,
+    sizes: SizesOnL1,
     block_number: u64,
     block_time: u64,
+}
+
+/// What the contract says of its sizes in one word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct SizesOnL1 {
+    revision: u64,
+    circuit_version: u64,
+    count: u8,
 }
 
 impl SettledState {
@@ -177,14 +154,49 @@ impl SettledState {
         let root = StateRoot::from_bytes(word.to_be_bytes()).ok().filter(|_| !word.is_zero());
         let root = root.ok_or(SettledStateError::NotARollup(instance.contract))?;
         let (time, batches) = progress(slot(PROGRESS_SLOT)?);
-        let [sizes_revision, ..] = slot(SIZES_SLOT)?.into_limbs();
+        let [revision, circuit_version, rest, _] = slot(SIZES_SLOT)?.into_limbs();
+        let sizes = SizesOnL1 { revision, circuit_version, count: rest.to_le_bytes()[0] };
         let (block_number, block_time) = (header.number(), header.timestamp());
-        Ok(Self { root, batches, time, sizes_revision, block_number, block_time })
+        Ok(Self { root, batches, time, sizes, block_number, block_time })
     }
 
     /// A state that the caller has established in another way, for example with a light client of the chain.
     pub const fn established(root: StateRoot, batches: u64, time: UnixTime) -> Self {
-        Self { root, batches, time, sizes_revision: 0, block_number: 0, block_time: 0 }
+        Self {
+            root,
+            batches,
+            time,
+            sizes: SizesOnL1 { revision: 0, circuit_version: 0, count: 0 },
+            block_number: 0,
+            block_time: 0,
+        }
+    }
+
+    /// Checks with which verifiers the contract checks proofs in this state's block. Those of the deployment are part of the contract's address,
+    /// so nothing is asked before the first change. After it, the Ethereum nodes must prove that all sizes and verifiers are those that the caller
+    /// relies on. `header` is this state's block.
+    ///
+    /// # Errors
+    /// [`SettledStateError::SizesChanged`] if they are others, [`SettledStateError::CircuitVersion`] if this program does not know their statement,
+    /// and [`SettledStateError`] if no node proves it.
+    pub async fn check_sizes(
+        &self,
+        nodes: &EthereumNodes,
+        (contract, header): (Address, &VerifiedHeader),
+        relied_on: Option<SizesDigest>,
+    ) -> Result<(), SettledStateError> {
+        let SizesOnL1 { revision, circuit_version: version, count } = self.sizes;
+        if revision == 0 {
+            return Ok(());
+        }
+        if version != u64::from(CircuitVersion::V1.number) {
+            return Err(SettledStateError::CircuitVersion { contract, version });
+        }
+        let slots: Vec<_> = (0..count).map(Size::slot).collect();
+        let proof = nodes.proof(contract, &slots, header).await?;
+        let words = slots.iter().map(|slot| verify_storage(header.state_root(), contract, *slot, &proof));
+        let sizes = SizesDigest::of_words(version, words.collect::<Result<Vec<_>, _>>()?);
+        if relied_on == Some(sizes) { Ok(()) } else { Err(SettledStateError::SizesChanged { contract, sizes }) }
     }
 
     /// The state root.
@@ -204,7 +216,7 @@ impl SettledState {
 
     /// How often the sizes, and so the verifiers, changed since the deployment.
     pub const fn sizes_revision(&self) -> u64 {
-        self.sizes_revision
+        self.sizes.revision
     }
 
     /// The block's number.

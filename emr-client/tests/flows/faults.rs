@@ -221,7 +221,8 @@ async fn a_real_chain_must_be_named_and_needs_a_ceremonys_setup() -> TestResult 
         assert!(refused.to_string().contains(expected), "{setup}, {named:?}: {refused}");
         assert_eq!(refused.code(), "unsafe-chain", "{refused}");
     }
-    // With other keys, of the rollup at another address, the client goes on, and sees that its own Ethereum node is on another chain.
+    // With other keys, of the rollup at another address, somebody must name it. Then the client goes on, and sees that its own Ethereum node is on
+    // another chain.
     proxy.set(move |request, answer| {
         let mut status: NodeStatus = serde_json::from_str(answer).ok()?;
         status.deployment.sizes.iter_mut().for_each(|size| size.key.0.reverse());
@@ -232,6 +233,10 @@ async fn a_real_chain_must_be_named_and_needs_a_ceremonys_setup() -> TestResult 
     });
     let (profile, identity) = scene.profile(PATIENT)?;
     let connections = Connections::over(&proxy.address, &scene.endpoint())?.on_chain(Some(11_155_111));
+    let refused = Client::join_through(profile, identity, &connections).await.expect_err("an unnamed contract");
+    let ClientError::UnnamedContract(contract) = refused else { return Err(refused.into()) };
+    let (profile, identity) = scene.profile(PATIENT)?;
+    let connections = connections.at_contract(Some(contract));
     let refused = Client::join_through(profile, identity, &connections).await.expect_err("another chain");
     assert_eq!(refused.code(), "other-chain", "{refused}");
     // A node that says that it is for a development chain, to someone who named a real one.

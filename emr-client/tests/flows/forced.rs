@@ -20,7 +20,7 @@ use emr_client::{
 use emr_core::{Class, ClassMask, GrantSlot, Rights, Version};
 use emr_devnet::EmbeddedChain;
 use emr_rollup::{
-    batch::Prover as _,
+    batch::{Batch, Prover as _, Sealed},
     prover::{Prover, default_cache},
     setup::SetupChoice,
 };
@@ -202,13 +202,19 @@ async fn a_slow_sequencer_and_a_stranger_settle_it_once() -> TestResult {
     Ok(())
 }
 
-async fn proved(stranger: &L1Client) -> TestResult<(OverdueBatch, Vec<u8>)> {
+/// The batch of the overdue entries, and its proof.
+pub(crate) async fn proved(stranger: &L1Client) -> TestResult<(OverdueBatch, Vec<u8>)> {
     let batch = stranger.overdue_batch().await?.ok_or("nothing is overdue")?;
-    let (witness, public) = (batch.sealed.witness().clone(), *batch.sealed.public());
+    let proof = proof_of(&batch.sealed).await?;
+    Ok((batch, proof))
+}
+
+pub(crate) async fn proof_of(batch: &Batch<Sealed>) -> TestResult<Vec<u8>> {
+    let (witness, public) = (batch.witness().clone(), *batch.public());
     let proof = tokio::task::spawn_blocking(move || -> TestResult<Vec<u8>> {
         let cache = default_cache().ok_or("a home folder")?;
         let prover = Prover::load_or_generate(&cache, witness.version, SetupChoice::InsecureDevelopment, |_| {})?;
         Ok(prover.prove(&witness, &public)?)
     });
-    Ok((batch, proof.await??))
+    proof.await?
 }

@@ -8,7 +8,7 @@ use std::{
 use alloy::{
     primitives::B256,
     rpc::{
-        json_rpc::{RequestPacket, ResponsePacket, ResponsePayload},
+        json_rpc::{RequestPacket, Response, ResponsePacket, ResponsePayload},
         types::{Block, Header as RpcHeader},
     },
     transports::{BoxTransport, TransportError, TransportFut},
@@ -30,6 +30,10 @@ pub(crate) enum Lie {
     Invents(u8),
     /// Its receipts name the first entry of a queue instead of the one that was appended.
     FirstEntry,
+    /// It proves that the contract's storage is empty.
+    EmptySlots,
+    /// It passes no transaction on, and says that each is this one, which it mined before.
+    Swallows(B256),
     /// All its blocks are this many seconds younger than they are. Negative for older.
     Shifts(i64),
 }
@@ -56,7 +60,15 @@ impl Service<RequestPacket> for Liar {
 
     fn call(&mut self, packet: RequestPacket) -> Self::Future {
         let method: Arc<str> = packet.as_single().map(|request| request.method()).unwrap_or_default().into();
-        let (lie, answer) = (self.lie, self.inner.call(packet));
+        let lie = self.lie;
+        if let (Lie::Swallows(earlier), "eth_sendRawTransaction", Some(sent)) = (lie, &*method, packet.as_single()) {
+            let id = sent.id().clone();
+            return Box::pin(async move {
+                let hash = serde_json::value::to_raw_value(&earlier).map_err(TransportError::ser_err)?;
+                Ok(ResponsePacket::Single(Response { id, payload: ResponsePayload::Success(hash) }))
+            });
+        }
+        let answer = self.inner.call(packet);
         Box::pin(async move {
             if matches!(lie, Lie::Silent) {
                 std::future::pending::<()>().await;
@@ -79,6 +91,7 @@ impl Service<RequestPacket> for Liar {
 impl Lie {
     fn changed(self, method: &str, value: Value) -> Result<Value, serde_json::Error> {
         match (self, method) {
+            (Self::EmptySlots, "eth_getProof") => Ok(empty_slots(value)),
             (Self::FirstEntry, "eth_getTransactionReceipt") => Ok(first_entry(value)),
             (Self::Invents(byte), "eth_call") => Ok(format!("0x{}", format!("{byte:02x}").repeat(32)).into()),
             (Self::Invents(byte), "eth_getBlockByNumber") => {
@@ -90,6 +103,13 @@ impl Lie {
             _ => Ok(value),
         }
     }
+}
+
+fn empty_slots(mut proof: Value) -> Value {
+    for slot in proof.get_mut("storageProof").and_then(Value::as_array_mut).into_iter().flatten() {
+        slot["value"] = "0x0".into();
+    }
+    proof
 }
 
 /// Changes a block's header, and gives it the hash that the changed header has.

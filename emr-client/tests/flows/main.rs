@@ -1,12 +1,15 @@
 //! The flows against a real node and a real chain, with the real verifier: before anything is settled, and after.
 
 mod admission;
+mod anew;
 mod audit_pages;
 mod break_glass;
 mod card_device;
 mod chains;
+mod close;
 mod crash;
 mod delegate;
+mod doctor_recovered;
 mod ended_grants;
 mod everyday;
 mod faults;
@@ -16,7 +19,9 @@ mod hostile_delegate;
 mod lies;
 mod lying_l1;
 mod many;
+mod new_owner_cancels;
 mod no_room;
+mod old_cards;
 mod other_contract;
 mod outbox;
 mod power_cut;
@@ -27,5 +32,7 @@ mod rotate;
 mod scene;
 mod settled;
 mod sizes_changed;
+mod strangers;
+mod swallowed;
 mod takeover;
 mod which_header;

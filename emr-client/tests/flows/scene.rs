@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use alloy::primitives::Address;
+use alloy::{primitives::Address, providers::Provider};
 use emr_api::{BatchView, invitation::Invitation};
 use emr_chain::{Rollup, endpoint::Endpoint};
 use emr_client::{
@@ -62,6 +62,12 @@ impl Scene {
         Self::with(World::where_these_have_ether(rich).await?, true, Limits::default()).await
     }
 
+    /// The same as [`Self::proving_for`], on a chain whose clock is this many seconds behind. When a test has let them pass, the chain has the
+    /// clients' time: what they sign has not expired, and logins are for now.
+    pub(crate) async fn in_the_past(seconds: u64, rich: impl IntoIterator<Item = Address>) -> TestResult<Self> {
+        Self::with(World::in_the_past(seconds, rich).await?, true, Limits::default()).await
+    }
+
     /// A participant who asks no hospital's node. Their data folder must not be in use.
     pub(crate) async fn on_l1(&self, person: Member) -> TestResult<L1Client> {
         let (profile, identity) = self.profile(person)?;
@@ -97,6 +103,14 @@ impl Scene {
         scene.admit(&hospital).await?;
         assert_eq!(hospital.account()?, account);
         Ok(scene)
+    }
+
+    /// Lets time pass on L1, and makes a block.
+    pub(crate) async fn pass(&self, seconds: u64) -> TestResult {
+        self.chain.advance_clock(seconds)?;
+        let provider = self.endpoint().connect(None)?;
+        let _: serde_json::Value = provider.raw_request("evm_mine".into(), ()).await?;
+        Ok(())
     }
 
     pub(crate) fn endpoint(&self) -> Endpoint {

@@ -1,7 +1,7 @@
 //! Registrars change the sizes and their verifiers: clients notice, and stop until their users agree.
 
 use alloy::providers::Provider;
-use emr_chain::{Change, Rollup, Size};
+use emr_chain::{Change, Rollup, SizesDigest};
 use emr_client::{ClientError, error::Code, verify::settled_state::SettledStateError};
 use emr_testkit::people::registrar;
 
@@ -16,7 +16,9 @@ async fn changed_verifiers_stop_a_client_until_its_user_agrees() -> TestResult {
     patient.settled_state().await?;
 
     let authority = Rollup::attach(scene.endpoint().connect(Some(registrar()))?, scene.contract, 0).await?;
-    let sizes: Vec<Size> = authority.sizes().await?.into_iter().take(2).collect();
+    let all = authority.sizes().await?;
+    let sizes: Vec<_> = all.iter().rev().copied().collect();
+    let right = SizesDigest::of(1, &sizes);
     let change = Change::Sizes { circuit_version: 1, sizes };
     authority.propose(&change, Default::default()).await?;
     scene.chain.advance_clock(14 * DAY + 600)?;
@@ -27,14 +29,15 @@ async fn changed_verifiers_stop_a_client_until_its_user_agrees() -> TestResult {
 
     let refused = patient.settled_state().await.map_err(ClientError::from).expect_err("other verifiers");
     assert!(
-        matches!(refused, ClientError::SettledState(SettledStateError::SizesChanged { revision: 1, .. })),
+        matches!(&refused, ClientError::SettledState(SettledStateError::SizesChanged { sizes, .. }) if *sizes == right),
         "{refused:?}"
     );
     assert_eq!(refused.code(), Code::SizesChanged.as_str());
-    assert!(refused.to_string().contains("--sizes-revision 1"), "{refused}");
-    // Another number is not the one that the user agreed to.
-    let patient = patient.with_sizes_revision(2);
+    assert!(refused.to_string().contains(&format!("{right}, name it with --sizes")), "{refused}");
+    assert_eq!(authority.sizes_digest().await?, right);
+    // Others are not those that the user agreed to.
+    let patient = patient.with_sizes(SizesDigest::of(1, &all));
     assert!(patient.settled_state().await.is_err());
-    assert!(patient.with_sizes_revision(1).settled_state().await.is_ok());
+    assert!(patient.with_sizes(right).settled_state().await.is_ok());
     Ok(())
 }

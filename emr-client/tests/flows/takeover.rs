@@ -2,80 +2,20 @@
 
 use std::sync::Arc;
 
-use alloy::{
-    primitives::{Address, B256},
-    providers::Provider,
-};
-use emr_chain::{
-    AccountGuardians, Approval, OwnershipRefusal, Revert, Revocation, RollupError, RollupInstance, SignedTakeover,
-};
-use emr_client::{
-    Client, ClientError, L1Client, error::Code, flow::ownership::OwnershipError, node::NodeError, profile::Profile,
-};
+use alloy::primitives::Address;
+use emr_chain::{AccountGuardians, OwnershipRefusal, Revert, Revocation, RollupError, SignedTakeover};
+use emr_client::{Client, ClientError, error::Code, flow::ownership::OwnershipError, node::NodeError};
 use emr_core::{Class, ClassMask, Reason, Rights, Role};
-use emr_crypto::{Identity, ScryptCost};
-use emr_testkit::people::{Member, Person};
 
-use crate::scene::*;
-
-const WEEK: u64 = 7 * 24 * 3600;
-
-/// The patient with new keys, on a new device.
-struct Anew(Person);
-
-impl Anew {
-    fn new() -> Self {
-        Self(Person::fresh(Role::Patient, B256::repeat_byte(0x77)))
-    }
-
-    fn profile(&self, scene: &Scene) -> TestResult<(Profile, Identity)> {
-        let folder = scene.folder.path().join("anew");
-        let profile = if folder.exists() {
-            Profile::open(&folder)?
-        } else {
-            Profile::create(&folder, &self.0.identity, &PASSPHRASE.into(), ScryptCost::Development)?
-        };
-        Ok((profile, self.0.identity.clone()))
-    }
-
-    async fn on_l1(&self, scene: &Scene) -> TestResult<L1Client> {
-        let (profile, identity) = self.profile(scene)?;
-        let named = RollupInstance { chain_id: 31337, contract: scene.contract };
-        Ok(L1Client::over(profile, identity, Some(named), (&[scene.endpoint()], None)).await?)
-    }
-
-    async fn client(&self, scene: &Scene) -> TestResult<Client> {
-        let (profile, identity) = self.profile(scene)?;
-        Ok(Client::join_over(profile, identity, scene.node.url().as_str(), &scene.endpoint()).await?)
-    }
-}
-
-/// What goes from one person to another goes through JSON.
-fn sent<T: serde::Serialize + serde::de::DeserializeOwned>(value: &T) -> TestResult<T> {
-    Ok(serde_json::from_str(&serde_json::to_string(value)?)?)
-}
-
-fn refused(error: ClientError) -> Option<OwnershipError> {
-    match error {
-        ClientError::Ownership(error) => Some(error),
-        _ => None,
-    }
-}
-
-/// A guardian who has joined no hospital's node.
-async fn as_guardian(scene: &Scene, person: Member) -> TestResult<L1Client> {
-    let (profile, identity) = scene.profile(person)?;
-    let named = RollupInstance { chain_id: 31337, contract: scene.contract };
-    Ok(L1Client::over(profile, identity, Some(named), (&[scene.endpoint()], None)).await?)
-}
-
-async fn approved(scene: &Scene, person: Member, request: &SignedTakeover, owner: Address) -> TestResult<Approval> {
-    sent(&as_guardian(scene, person).await?.approve_takeover(request, (request.takeover.account, owner)).await?)
-}
+use crate::{
+    anew::{Anew, approved, as_guardian, refused, sent, seven_days},
+    lying_l1::{self, Lie},
+    scene::*,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn guardians_recover_an_account_unless_its_owner_cancels() -> TestResult {
-    let anew = Anew::new();
+    let anew = Anew::new(Role::Patient);
     let me = anew.0.address();
     let scene = Scene::where_these_have_ether([PATIENT, DOCTOR].map(|it| it.address()).into_iter().chain([me])).await?;
     let patient = scene.registered(PATIENT).await?;
@@ -124,11 +64,29 @@ async fn guardians_recover_an_account_unless_its_owner_cancels() -> TestResult {
     assert!(matches!(few, Some(OwnershipError::Approvals { needed: 2, given: 1 })), "{few:?}");
     let (_, ripe_at) = guardian.begin_recovery(&request, &[stranger.clone(), own.clone()]).await?;
     assert_eq!(owner.ownership(account).await?.recovery, Some((me, ripe_at)));
+    drop(owner);
+    // Each command of hers says so, and no Ethereum node hides it.
+    let patient = scene.client(PATIENT).await?;
+    assert_eq!(patient.waiting_recovery().await?, Some((me, ripe_at)));
+    drop(patient);
+    let (profile, identity) = scene.profile(PATIENT)?;
+    let liar = lying_l1::shown(&scene, Lie::EmptySlots);
+    let patient = Client::join_over(profile, identity, scene.node.url().as_str(), &liar).await?;
+    let hidden = patient.waiting_recovery().await;
+    assert!(matches!(hidden, Err(ClientError::Proof(_))), "{hidden:?}");
+    drop(patient);
+    let owner = scene.on_l1(PATIENT).await?;
     let early = guardian.finish_recovery(account).await.expect_err("too early");
     let waits = Revert::Ownership(OwnershipRefusal::RecoveryWaits(ripe_at.get()));
     assert!(matches!(&early, ClientError::Rollup(RollupError::Reverted(found)) if *found == waits), "{early}");
     // She has her keys after all. The approvals are used up.
-    owner.cancel_recovery().await?;
+    let (_, left) = owner.cancel_recovery().await?;
+    assert_eq!((left.accounts.len(), left.needed), (3, 2));
+    drop(owner);
+    let patient = scene.client(PATIENT).await?;
+    assert_eq!(patient.waiting_recovery().await?, None);
+    drop(patient);
+    let owner = scene.on_l1(PATIENT).await?;
     let again = guardian.begin_recovery(&request, &[stranger, own]).await.map_err(refused).expect_err("used up");
     assert!(matches!(again, Some(OwnershipError::Void)), "{again:?}");
     assert!(owner.cancel_recovery().await.is_err());
@@ -137,9 +95,7 @@ async fn guardians_recover_an_account_unless_its_owner_cancels() -> TestResult {
     let request = anew.on_l1(&scene).await?.request_takeover(account).await?;
     let approvals = [approved(&scene, DOCTOR, &request, me).await?, approved(&scene, STRANGER, &request, me).await?];
     anew.on_l1(&scene).await?.begin_recovery(&request, &approvals).await?;
-    // Blocks that come at once are a second apart, ahead of the clock.
-    scene.chain.advance_clock(WEEK + 3600)?;
-    let _: serde_json::Value = owner.rollup().provider().raw_request("evm_mine".into(), ()).await?;
+    seven_days(&scene).await?;
     anew.on_l1(&scene).await?.finish_recovery(account).await?;
     let now = anew.on_l1(&scene).await?;
     assert_eq!(now.account(), Some(account));
@@ -159,7 +115,7 @@ async fn guardians_recover_an_account_unless_its_owner_cancels() -> TestResult {
 /// The new identity gets the account, gives it its own keys, and goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_identity_hands_its_account_to_a_new_one() -> TestResult {
-    let anew = Anew::new();
+    let anew = Anew::new(Role::Patient);
     let me = anew.0.address();
     let scene = Scene::proving_for([PATIENT.address(), me]).await?;
     let (patient, doctor) = scene.with_a_doctor().await?;

@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
-    input, invite, on_l1,
+    input, invite, keystore, on_l1,
     options::Options,
     participant, passphrase,
     report::{Answer, Done, Progress, print, text},
@@ -33,6 +33,12 @@ pub struct Init {
     /// Size of the new RSA key: 2048 to 4096
     #[arg(long, value_name = "BITS", default_value_t = 3072)]
     rsa_bits: usize,
+    /// Use the Ethereum key in this encrypted keystore (version 3, as geth and wallets write it) instead of a new one
+    #[arg(long, value_name = "FILE")]
+    keystore: Option<PathBuf>,
+    /// File whose first line is the keystore's passphrase [otherwise: a prompt]
+    #[arg(long, value_name = "FILE", requires = "keystore")]
+    keystore_passphrase_file: Option<PathBuf>,
 }
 
 /// Arguments of `register`.
@@ -89,11 +95,17 @@ pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failu
         None => None,
     };
     let bits = RsaBits::new(arguments.rsa_bits).or_exit(Exit::Usage)?;
+    let asked = || passphrase::of_keystore(arguments.keystore_passphrase_file.as_deref());
+    let ethereum = arguments.keystore.as_deref().map(|file| keystore::read(file, asked)).transpose()?;
     let passphrase = passphrase::new(options.passphrase_file.as_deref())?;
     let progress = Progress::start("making keys");
     let identity = match rsa {
         Some(rsa) => Identity::with_rsa(role, rsa),
         None => Identity::generate(role, bits),
+    };
+    let identity = match ethereum {
+        Some(key) => identity.with_ethereum(&key).or_exit(Exit::Input)?,
+        None => identity,
     };
     let rsa_bits = identity.rsa().public().modulus().len() * 8;
     let ethereum = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret())).or_exit(Exit::Identity)?;
@@ -138,7 +150,8 @@ pub async fn register(options: &Options, role: Role, org: Option<&Path>, argumen
     let account = registered?;
     let mut settled = false;
     if arguments.wait {
-        progress.say("waiting for a batch");
+        let waiting = client.node().status().await?.health.queues.ordinary.waiting().count();
+        progress.say(format!("waiting for a batch ({waiting} registrations wait)"));
         let view = client.wait_registered(true, Duration::from_millis(500), Duration::from_secs(600)).await;
         settled = view?.settled;
     }

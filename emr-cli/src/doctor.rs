@@ -1,6 +1,6 @@
 //! `emr-doctor`: its command line.
 
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use emr_chain::SettlementLayer;
@@ -14,7 +14,9 @@ use emr_rollup::{
 use serde::Serialize;
 
 use crate::{
-    account, break_glass, cards, delegate,
+    account, break_glass, cards,
+    close::Close,
+    delegate,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
     invite, money, on_l1,
     options::{Options, RecordName, parse_purpose},
@@ -23,6 +25,7 @@ use crate::{
     participant, records,
     report::{Answer, Progress, print},
     rotate::Rotate,
+    start,
 };
 
 const DOCTOR: Role = Role::Doctor;
@@ -152,6 +155,8 @@ enum Command {
     Sync,
     /// Get a new rollup key, through L1: what a thief signs with the old one counts no more. Needs ether, or --output
     Rotate(Rotate),
+    /// Close the account for ever, through L1. Needs ether, or --output
+    Close(Close),
     /// Show and change who owns the account on L1: name guardians, recover it with their help, hand it over
     #[command(subcommand)]
     Owner(Owner),
@@ -159,7 +164,7 @@ enum Command {
     Claim(money::ClaimArguments),
     /// Take back what you sent to the urgent queue above its fee
     WithdrawCredit(money::CreditArguments),
-    /// Send what somebody signed to L1, and pay for it (`emr-patient revoke --force --output FILE` and `rotate --output FILE` make such files)
+    /// Send what somebody signed to L1, and pay for it (`emr-patient revoke --force --output FILE`, `rotate --output FILE` and `close --output FILE` make such files)
     Relay {
         /// The file that they wrote
         file: PathBuf,
@@ -179,11 +184,17 @@ struct Target {
     wait: bool,
 }
 
+/// The program.
+pub fn main() -> ExitCode {
+    let arguments = start::parse::<Arguments>();
+    start::run(arguments.json(), run(arguments))
+}
+
 /// Runs the command line.
 ///
 /// # Errors
 /// Returns the failure, with its exit code.
-pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { options, command } = arguments;
     let json = options.json;
     match command {
@@ -256,6 +267,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::require_settled(name, &retrieved)
         }
         Command::Rotate(arguments) => arguments.run(&options, DOCTOR).await,
+        Command::Close(arguments) => arguments.run(&options, DOCTOR).await,
         Command::Owner(command) => ownership::run(&options, DOCTOR, command).await,
         Command::Claim(arguments) => money::claim(&options, DOCTOR, arguments).await,
         Command::WithdrawCredit(arguments) => money::withdraw_credit(&options, DOCTOR, arguments).await,

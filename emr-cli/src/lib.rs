@@ -3,6 +3,7 @@
 pub mod account;
 pub mod break_glass;
 pub mod cards;
+pub mod close;
 pub mod delegate;
 #[cfg(feature = "hospital")]
 pub mod demo;
@@ -13,6 +14,7 @@ pub mod force;
 pub mod hospital;
 pub mod input;
 pub mod invite;
+mod keystore;
 pub mod light;
 pub(crate) mod money;
 pub(crate) mod on_l1;

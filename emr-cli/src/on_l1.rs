@@ -27,6 +27,7 @@ use crate::{
 pub(crate) enum Change {
     Revocation,
     Rotation,
+    Closing,
 }
 
 impl Change {
@@ -34,6 +35,7 @@ impl Change {
         match signed {
             SignedChange::Revocation(_) => Self::Revocation,
             SignedChange::Rotation(_) => Self::Rotation,
+            SignedChange::Closing(_) => Self::Closing,
         }
     }
 
@@ -41,6 +43,7 @@ impl Change {
         match self {
             Self::Revocation => "the revocation",
             Self::Rotation => "the new rollup key",
+            Self::Closing => "the end of the account",
         }
     }
 
@@ -48,6 +51,7 @@ impl Change {
         match self {
             Self::Revocation => "nothing is revoked yet",
             Self::Rotation => "the rollup key is still the old one",
+            Self::Closing => "the account is still open",
         }
     }
 }
@@ -98,6 +102,7 @@ impl Answer for Sent {
                 Change::Revocation => "hospitals that follow the rules serve nothing under these grants from now on",
                 Change::Rotation =>
                     "what was signed with the old key and is not settled counts no more; nothing else can be signed until the entry is settled",
+                Change::Closing => "what the account signed and is not settled counts no more",
             }
         )?;
         let time = &self.anyone_settles_from;
@@ -112,6 +117,7 @@ impl Answer for Sent {
                 Change::Revocation =>
                     "readers keep their keys for what is stored; the next command that reaches the hospital makes new ones for new records",
                 Change::Rotation => "then give your new card (`whoami`) to everybody who has the old one",
+                Change::Closing => "this cannot be undone",
             }
         )
     }
@@ -177,7 +183,7 @@ pub(crate) async fn relay(options: &Options, role: Role, file: &Path) -> Result<
     let signed: SignedChange = serde_json::from_str(&text).map_err(|_| {
         let file = file.display();
         let message = format!(
-            "{file} is nothing to relay: `emr-patient revoke --force --output FILE` and `rotate --output FILE` make such files"
+            "{file} is nothing to relay: `emr-patient revoke --force --output FILE`, `rotate --output FILE` and `close --output FILE` make such files"
         );
         Failure::new(Exit::Input, message)
     })?;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use alloy::primitives::Address;
 use clap::{Args, builder::FalseyValueParser};
-use emr_chain::RollupInstance;
+use emr_chain::{RollupInstance, SizesDigest};
 use emr_client::verify::settled_state::Finality;
 use emr_core::{AccountIndex, Class, ClassMask, Origin, PlainHttp, Reason, RecordSlot, Rights, Role, UnixTime};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description};
@@ -49,9 +49,9 @@ pub struct Options {
     /// finalized; on a development chain: latest]
     #[arg(long, global = true, env = "EMR_FINALITY", hide_env_values = true, value_name = "BLOCKS")]
     pub finality: Option<Finality>,
-    /// Rely on the verifiers after N changes since the deployment, as your hospital or registrar told you [default: 0]
-    #[arg(long, global = true, env = "EMR_SIZES_REVISION", hide_env_values = true, value_name = "N")]
-    pub sizes_revision: Option<u64>,
+    /// Rely on these sizes and verifiers, which came after the deployment, as your hospital or registrar told you
+    #[arg(long, global = true, env = "EMR_SIZES", hide_env_values = true, value_name = "DIGEST")]
+    pub sizes: Option<SizesDigest>,
     /// Print one JSON object on stdout
     #[arg(long, global = true)]
     pub json: bool,

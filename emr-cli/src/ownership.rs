@@ -256,9 +256,15 @@ pub(crate) async fn run(options: &Options, role: Role, command: Owner) -> Result
             print(&Done::new(format!("account {account} has its new owner; {PRESENT}"), &receipt), json)
         }
         Owner::Cancel => {
-            let receipt = client.cancel_recovery().await?;
+            let (receipt, guardians) = client.cancel_recovery().await?;
             drop(progress);
-            print(&Done::new("the recovery is cancelled", &receipt), json)
+            // Who was the only guardian, and became the owner, does not expect that.
+            let done = if guardians.needed == 0 {
+                "the recovery is cancelled. The account has no guardians now: who loses its keys loses it. Name others with `owner guardians`"
+            } else {
+                "the recovery is cancelled"
+            };
+            print(&Done::new(done, &receipt), json)
         }
         Owner::HandOver { request, person } => {
             let signed: SignedTakeover = read("a request", &request)?;

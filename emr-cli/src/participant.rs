@@ -20,7 +20,7 @@ use crate::{
     failure::{Exit, Failure, one_line},
     options::{DEFAULT_NODE, DEFAULT_RPC, Options},
     outbox, passphrase,
-    report::Progress,
+    report::{Progress, written},
     rotate,
 };
 
@@ -132,8 +132,25 @@ pub async fn open(options: &Options, role: Role) -> Result<Client, Failure> {
             Err(error) => eprintln!("whether somebody whose access has ended still has keys is not known: {error}"),
         }
     }
+    warn_of_recovery(&client, role).await;
     report_refused(client.profile(), role);
     Ok(client)
+}
+
+/// Says if somebody is about to get the account: the owner has seven days to cancel, and may not look in between.
+async fn warn_of_recovery(client: &Client, role: Role) {
+    if client.account().is_err() {
+        return;
+    }
+    match client.waiting_recovery().await {
+        Ok(None) => {}
+        Ok(Some((person, from))) => eprintln!(
+            "GUARDIANS GIVE YOUR ACCOUNT AWAY: {person} gets it from {} on. If you did not ask for that, run `emr-{role} owner cancel`",
+            written(from)
+        ),
+        // No command needs it, and `revoke` must not wait for it.
+        Err(error) => eprintln!("whether somebody is about to get your account is not known: {error}"),
+    }
 }
 
 /// Opens the identity and connects to its node, without submitting anything. Takes a new rollup key into use if it is in force now.
@@ -253,7 +270,10 @@ pub async fn connect(options: &Options, profile: Profile, identity: Identity) ->
             .at_contract(options.contract);
         Client::join_through(profile, identity, &connections).await
     };
-    let client = client?.with_sizes_revision(options.sizes_revision.unwrap_or_default());
+    let client = match options.sizes {
+        Some(sizes) => client?.with_sizes(sizes),
+        None => client?,
+    };
     Ok(match options.finality {
         Some(finality) => client.with_finality(finality),
         None => client,

@@ -2,7 +2,7 @@
 
 use std::{io::IsTerminal, path::Path};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -29,7 +29,6 @@ pub fn existing(file: Option<&Path>) -> Result<SecretString, Failure> {
 /// # Errors
 /// Fails like [`existing`], and if the two differ or the passphrase is empty.
 pub fn new(file: Option<&Path>) -> Result<SecretString, Failure> {
-    use secrecy::ExposeSecret;
     if let Some(passphrase) = given(file)? {
         return Ok(passphrase);
     }
@@ -39,6 +38,20 @@ pub fn new(file: Option<&Path>) -> Result<SecretString, Failure> {
         Ok(first)
     } else {
         Err(Failure::new(Exit::Identity, "the two passphrases differ; nothing was written, try again"))
+    }
+}
+
+/// Gets the passphrase of a keystore. It can be empty.
+///
+/// # Errors
+/// Fails if the file cannot be read, or if there is neither file nor terminal.
+pub fn of_keystore(file: Option<&Path>) -> Result<SecretString, Failure> {
+    match file {
+        Some(file) => {
+            let text = input::read_secret("the keystore's passphrase file", file)?;
+            Ok(SecretString::from(text.lines().next().unwrap_or_default()))
+        }
+        None => ask("Passphrase of the keystore: ", "--keystore-passphrase-file"),
     }
 }
 
@@ -54,14 +67,18 @@ fn given(file: Option<&Path>) -> Result<Option<SecretString>, Failure> {
 }
 
 fn prompt(text: &str) -> Result<SecretString, Failure> {
+    non_empty(ask(text, &format!("--passphrase-file or {VARIABLE}"))?.expose_secret())
+}
+
+/// Asks on the terminal. `instead` says how to give the passphrase without one.
+fn ask(text: &str, instead: &str) -> Result<SecretString, Failure> {
     if !std::io::stdin().is_terminal() {
-        let advice = format!("no terminal to ask for the passphrase on; use --passphrase-file or {VARIABLE}");
+        let advice = format!("no terminal to ask for the passphrase on; use {instead}");
         return Err(Failure::new(Exit::Identity, advice));
     }
-    let text = rpassword::prompt_password(text)
-        .map(Zeroizing::new)
-        .map_err(|error| Failure::new(Exit::Identity, format!("cannot ask for the passphrase: {error}")))?;
-    non_empty(&text)
+    rpassword::prompt_password(text)
+        .map(|text| SecretString::from(Zeroizing::new(text).as_str()))
+        .map_err(|error| Failure::new(Exit::Identity, format!("cannot ask for the passphrase: {error}")))
 }
 
 fn non_empty(text: &str) -> Result<SecretString, Failure> {

@@ -1,6 +1,6 @@
 //! `emr-patient`: its command line.
 
-use std::{io::Write, path::PathBuf};
+use std::{io::Write, path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use emr_client::{
@@ -13,7 +13,9 @@ use emr_rollup::state::leaf::AuditEntry;
 use serde::Serialize;
 
 use crate::{
-    account, delegate,
+    account,
+    close::Close,
+    delegate,
     failure::{EXIT_CODES, Exit, Failure, OrExit},
     force::{self, Force},
     light::{Access, Audit, Grants, LightAnswer},
@@ -24,7 +26,7 @@ use crate::{
     participant, records, rekey,
     report::{Answer, Progress, print, warn_of_age, written},
     rotate::Rotate,
-    storage,
+    start, storage,
 };
 
 const PATIENT: Role = Role::Patient;
@@ -146,6 +148,8 @@ enum Command {
     Outbox(outbox::Command),
     /// Get a new rollup key, through L1: what a thief signs with the old one counts no more. Needs ether, or --output
     Rotate(Rotate),
+    /// Close the account for ever, through L1. Needs ether, or --output
+    Close(Close),
     /// Show and change who owns the account on L1: name guardians, recover it with their help, hand it over
     #[command(subcommand)]
     Owner(Owner),
@@ -157,11 +161,17 @@ enum Command {
     Verify,
 }
 
+/// The program.
+pub fn main() -> ExitCode {
+    let arguments = start::parse::<Arguments>();
+    start::run(arguments.json(), run(arguments))
+}
+
 /// Runs the command line.
 ///
 /// # Errors
 /// Returns the failure, with its exit code.
-pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { options, command } = arguments;
     let json = options.json;
     match command {
@@ -251,6 +261,7 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::delete(&client, &card, name, wait, json).await
         }
         Command::Rotate(arguments) => arguments.run(&options, PATIENT).await,
+        Command::Close(arguments) => arguments.run(&options, PATIENT).await,
         Command::Owner(command) => ownership::run(&options, PATIENT, command).await,
         Command::Claim(arguments) => money::claim(&options, PATIENT, arguments).await,
         Command::WithdrawCredit(arguments) => money::withdraw_credit(&options, PATIENT, arguments).await,

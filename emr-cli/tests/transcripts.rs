@@ -46,7 +46,7 @@ const VARIABLES: [&str; 10] = [
     "EMR_CHAIN_ID",
     "EMR_INSECURE",
     "EMR_LOG",
-    "EMR_SIZES_REVISION",
+    "EMR_SIZES",
 ];
 
 /// The folder that the transcripts run in.

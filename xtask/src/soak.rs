@@ -20,6 +20,8 @@ pub(crate) enum Soak {
     Storage,
     /// How long a node's start takes with twenty thousand operations, with snapshots and without; runs once, without a time limit
     Snapshots,
+    /// The hospital's program is killed and L1 takes back blocks while batches settle
+    Settle,
     /// Every hint with other values; then many changed hints of honest batches: what the circuit accepts, the plain statement must accept too
     Hints,
     /// Changed proofs, which the native verifier, the verifier contract and snark-verifier's contract must all refuse
@@ -34,6 +36,7 @@ impl Soak {
             Self::Mempool => ("emr-node", &["--lib", "--all-features"], &["sequencer::hostile::"]),
             Self::Storage => ("emr-node", &["--lib", "--all-features"], &["storage::"]),
             Self::Snapshots => ("emr-node", &["--lib", "--all-features"], &["start_time::"]),
+            Self::Settle => ("emr-cli", &["--test", "programs"], &["settle::"]),
             Self::Hints => ("emr-rollup", &["--lib", "--all-features"], &["every_hint_is_bound", "changed_hints"]),
             Self::Verifier => ("emr-rollup", &["--test", "circuit_proof", "--all-features"], &["changed_proofs"]),
         }
@@ -43,13 +46,16 @@ impl Soak {
 /// How long to run, and from where.
 #[derive(Debug, Args)]
 pub(crate) struct Length {
-    /// How many minutes to run, approximately [default: 10; for verifier, until all changes are made]
+    /// How many minutes to run, approximately [default: 10; for settle and verifier, until all is done]
     #[arg(long, value_name = "N")]
     minutes: Option<NonZeroU32>,
     /// For verifier: how many changed proofs, together with those of earlier runs with the same seed
     #[arg(long, value_name = "N", default_value = "1000000")]
     changes: NonZeroU64,
-    /// For hints and verifier: decides what is changed. For verifier, the seed of an earlier run continues it
+    /// For settle: how many batches to settle
+    #[arg(long, value_name = "N", default_value = "50")]
+    settlements: NonZeroU64,
+    /// For settle, hints and verifier: decides when the program is killed, or what is changed. For verifier, the seed of an earlier run continues it
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
 }
@@ -72,6 +78,11 @@ pub(crate) fn run(root: &Path, soak: Soak, length: &Length) -> Result<(), CheckE
         Soak::Hints => {
             command.env("EMR_SOAK_SEED", length.seed.to_string());
             Some(length.minutes.unwrap_or(MINUTES))
+        }
+        Soak::Settle => {
+            command.env("EMR_SOAK_SETTLEMENTS", length.settlements.to_string());
+            command.env("EMR_SOAK_SEED", length.seed.to_string());
+            None
         }
         Soak::Snapshots => {
             command.env("EMR_SOAK_OPERATIONS", "20000");

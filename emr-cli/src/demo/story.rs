@@ -221,6 +221,7 @@ impl Stage {
             max_fee: None,
             deploy: true,
             chain_id: None,
+            finality: None,
         }
     }
 

@@ -28,9 +28,10 @@ use crate::{
 /// # Errors
 /// Fails if the node or the contract refuses.
 pub async fn enroll(profile: Profile, identity: Identity, site: &Site) -> Result<Client, Failure> {
-    // The operator named the chain when they deployed.
+    // The operator named the chain when they deployed, and made the contract.
     let connections = Connections::new(site.node_here().as_str(), site.rpc.url().as_str(), site.plain)?
-        .on_chain(Some(site.deployment.chain_id));
+        .on_chain(Some(site.deployment.chain_id))
+        .at_contract(Some(site.deployment.contract));
     let client = Client::join_through(profile, identity, &connections).await?;
     let account = client.register_on_l1(None).await?;
     let registrars = client.rollup().parameters().await.or_exit(Exit::Unavailable)?.registrars;
@@ -123,20 +124,14 @@ pub async fn registrar(options: &Options, verdict: Verdict, who: &str) -> Result
             (format!("{role} {account}{of} is admitted, with the keys of this card; the next batch takes it"), receipt)
         }
         (Verdict::Suspend, named) => {
-            let account = named.account(registrar).await?;
+            let (account, which) = named.account(registrar).await?;
             let receipt = registrar.suspend(account).await?;
-            (
-                format!("account {account} is suspended; if it was admitted, from the batch on that takes the entry"),
-                receipt,
-            )
+            (format!("{which} is suspended; if it was admitted, from the batch on that takes the entry"), receipt)
         }
         (Verdict::Reinstate, named) => {
-            let account = named.account(registrar).await?;
+            let (account, which) = named.account(registrar).await?;
             let receipt = registrar.reinstate(account).await?;
-            (
-                format!("account {account} is reinstated; if it was admitted, from the batch on that takes the entry"),
-                receipt,
-            )
+            (format!("{which} is reinstated; if it was admitted, from the batch on that takes the entry"), receipt)
         }
     };
     print(&Done::new(done, &receipt), options.json)
@@ -157,10 +152,18 @@ impl Named {
         }
     }
 
-    async fn account(&self, rollup: &Rollup<DynProvider>) -> Result<AccountIndex, Failure> {
-        match self {
-            Self::Number(account) => Ok(*account),
-            Self::Card(card) => Ok(flow::account_of_card(rollup, card).await?),
-        }
+    /// The account, and what to call it. A card can be of an owner before the present one, and then the operator reads who owns the account now.
+    async fn account(&self, rollup: &Rollup<DynProvider>) -> Result<(AccountIndex, String), Failure> {
+        let card = match self {
+            Self::Number(account) => return Ok((*account, format!("account {account}"))),
+            Self::Card(card) => card,
+        };
+        let account = flow::account_of_card(rollup, card).await?;
+        let now = rollup.account(account).await?.map(|found| found.owner).filter(|owner| *owner != card.ethereum);
+        let which = now.map_or_else(
+            || format!("account {account}"),
+            |owner| format!("account {account}, which {owner} owns now and {} owned before,", card.ethereum),
+        );
+        Ok((account, which))
     }
 }

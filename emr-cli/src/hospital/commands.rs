@@ -1,6 +1,6 @@
 //! `emr-hospital`: its command line.
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf};
+use std::{ffi::OsString, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use alloy::primitives::Address;
 use clap::{Parser, Subcommand};
@@ -13,12 +13,15 @@ use super::{
 };
 use crate::{
     account,
+    close::Close,
     demo::{self, Demo},
     doctor,
     failure::{EXIT_CODES, Failure},
     invite, money,
     options::{DEFAULT_RPC, Options},
     ownership::{self, Owner},
+    rotate::Rotate,
+    start,
 };
 
 const HOSPITAL: Role = Role::Hospital;
@@ -105,6 +108,10 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Get a new rollup key, through L1: what a thief signs with the old one counts no more. Needs ether, or --output
+    Rotate(Rotate),
+    /// Close the account for ever, through L1. Needs ether, or --output
+    Close(Close),
     /// Show and change who owns the account on L1: name guardians, recover it with their help, hand it over
     #[command(subcommand)]
     Owner(Owner),
@@ -166,11 +173,17 @@ enum Inviter {
     },
 }
 
+/// The program.
+pub fn main() -> ExitCode {
+    let arguments = start::parse::<Arguments>();
+    start::run(arguments.json(), run(arguments))
+}
+
 /// Runs the command line.
 ///
 /// # Errors
 /// Returns the failure, with its exit code.
-pub async fn run(arguments: Arguments) -> Result<(), Failure> {
+pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let Arguments { options, command } = arguments;
     match command {
         Command::Demo(arguments) => demo::run(&options, &arguments).await,
@@ -197,6 +210,8 @@ pub async fn run(arguments: Arguments) -> Result<(), Failure> {
             let arguments = std::iter::once(OsString::from("emr-doctor")).chain(arguments);
             doctor::run(doctor::Arguments::parse_from(arguments)).await
         }
+        Command::Rotate(arguments) => arguments.run(&options, HOSPITAL).await,
+        Command::Close(arguments) => arguments.run(&options, HOSPITAL).await,
         Command::Owner(command) => ownership::run(&options, HOSPITAL, command).await,
         Command::Claim(arguments) => money::claim(&options, HOSPITAL, arguments).await,
         Command::WithdrawCredit(arguments) => money::withdraw_credit(&options, HOSPITAL, arguments).await,

@@ -175,6 +175,7 @@ fn plan(options: &Options, folder: std::path::PathBuf, serving: &Serving) -> Sit
         max_fee: serving.max_fee_gwei.map(|gwei| u128::from(gwei) * 1_000_000_000),
         deploy: false,
         chain_id: options.chain_id,
+        finality: options.finality,
     }
 }
 
@@ -274,6 +275,13 @@ pub async fn deploy(options: &Options, arguments: &Deploy) -> Result<(), Failure
     eprintln!("a registration costs {} ether; changing this takes 14 days", ether(registration_fee));
     if deployed.record.officers.registrars.contains(&hospital.address()) {
         eprintln!("this hospital is also the registrar; --registrar names somebody else");
+    }
+    let forfeit = deployed.record.officers.forfeit;
+    if !forfeit.is_zero() {
+        let forfeit = ether(forfeit);
+        eprintln!(
+            "an overdue entry takes {forfeit} ether of the bond, which is empty: `emr-hospital office bond deposit ETHER`"
+        );
     }
     drop(profile);
     print(&deployed, options.json)

@@ -15,6 +15,7 @@ use alloy::{
 use emr_chain::{
     Officers,
     endpoint::{Endpoint, EndpointError},
+    header::Finality,
 };
 use emr_core::{HttpAddress, Origin, PlainHttp};
 use emr_devnet::{ChainConfig, EmbeddedChain, OpenError, RpcServer, StoreError, serve_rpc};
@@ -59,6 +60,8 @@ pub struct SitePlan {
     pub deploy: bool,
     /// The chain that the operator named.
     pub chain_id: Option<u64>,
+    /// Which blocks of L1 are final, if the operator says so. Otherwise it depends on the chain.
+    pub finality: Option<Finality>,
 }
 
 /// A running site.
@@ -126,6 +129,7 @@ impl SitePlan {
             deployed_at: deployment.deployed_at()?,
             blockstore: self.blockstore().await?,
             hospital: hospital.clone(),
+            finality: self.finality.unwrap_or_else(|| Finality::of_chain(deployment.chain_id)),
             max_fee: self.max_fee,
             prover: ProverConfig {
                 cache: key_cache()?,

@@ -20,7 +20,7 @@ pub(super) fn failure(error: StartError) -> Failure {
 
 fn exit(error: &StartError) -> Exit {
     match error {
-        StartError::OtherCircuit { .. } | StartError::OtherVerifiers => Exit::Usage,
+        StartError::OtherCircuit { .. } | StartError::OtherVerifiers { .. } => Exit::Usage,
         StartError::NotSequencer { .. } => Exit::Identity,
         StartError::Mempool(error) => mempool(error),
         StartError::Follow(FollowError::Derive(error)) => derive(error),

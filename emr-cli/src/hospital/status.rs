@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use emr_api::{NodeHealth, NodeStatus};
+use emr_chain::QueueName;
 use emr_rollup::setup::SetupChoice;
 use serde::Serialize;
 
@@ -44,6 +45,7 @@ fn health(health: &NodeHealth, out: &mut dyn Write) -> io::Result<()> {
             "L1 cannot be followed for {silent}: look whether the Ethereum node at --rpc runs, and into the log"
         )?;
     }
+    queues(health, out)?;
     if let Some(oldest) = health.oldest {
         writeln!(out, "the oldest operation waits for {} (since {})", age(oldest.get()), written(oldest))?;
     }
@@ -69,6 +71,26 @@ fn health(health: &NodeHealth, out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
+/// What waits on L1: from when on others can settle it, the operator should know long before.
+fn queues(health: &NodeHealth, out: &mut dyn Write) -> io::Result<()> {
+    for (queue, what) in
+        [(QueueName::Urgent, "revocations and account changes"), (QueueName::Ordinary, "registrations")]
+    {
+        let progress = health.queues.of(queue);
+        let Some(oldest) = progress.oldest else { continue };
+        let (waiting, age) = (progress.waiting().count(), ago(health.now.get().saturating_sub(oldest.get())));
+        writeln!(out, "{what} that wait on L1: {waiting}, the first for {age}")?;
+        let others = match queue {
+            QueueName::Urgent => true,
+            QueueName::Ordinary => health.strangers_from <= health.now,
+        };
+        if progress.overdue > 0 && others {
+            writeln!(out, "  overdue, so that anyone may settle them: {}", progress.overdue)?;
+        }
+    }
+    Ok(())
+}
+
 /// A time span in the largest unit that fits.
 fn ago(seconds: u64) -> String {
     match seconds {
@@ -81,6 +103,7 @@ fn ago(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use emr_chain::{PerQueue, QueueProgress};
     use emr_core::UnixTime;
 
     use super::*;
@@ -100,6 +123,8 @@ mod tests {
             l1_block: 7,
             l1_block_time: now.get() - 9,
             l1_reached: now,
+            queues: PerQueue::default(),
+            strangers_from: UnixTime::new(now.get() + 1)?,
             oldest: None,
             overdue: 0,
             ended_tasks: Vec::new(),
@@ -109,6 +134,20 @@ mod tests {
         let down = NodeHealth {
             l1_block_time: now.get() - 3 * 86_400,
             l1_reached: UnixTime::new(now.get() - 3700)?,
+            queues: PerQueue {
+                urgent: QueueProgress {
+                    head: 3,
+                    length: 5,
+                    overdue: 1,
+                    oldest: Some(UnixTime::new(now.get() - 25_000)?),
+                },
+                ordinary: QueueProgress {
+                    head: 7,
+                    length: 8,
+                    overdue: 1,
+                    oldest: Some(UnixTime::new(now.get() - 90_000)?),
+                },
+            },
             oldest: Some(UnixTime::new(now.get() - 8000)?),
             halted: Some("it takes only Revokes: use another Ethereum node".to_owned()),
             overdue: 2,
@@ -118,6 +157,9 @@ mod tests {
         };
         let expected = "L1 block 7 of 3 days ago\n\
                         L1 cannot be followed for 61 min: look whether the Ethereum node at --rpc runs, and into the log\n\
+                        revocations and account changes that wait on L1: 2, the first for 6 h\n\
+                        \x20 overdue, so that anyone may settle them: 1\n\
+                        registrations that wait on L1: 1, the first for 25 h\n\
                         the oldest operation waits for 2 h (since 2027-01-15T05:46:40Z)\n\
                         halted: it takes only Revokes: use another Ethereum node\n\
                         a disk is nearly full (the node's folder, or the block store): only Revokes are taken; make space\n\

@@ -41,11 +41,18 @@ fn refusals_before(world: &World, rpc: &str, own: &str) -> TestResult {
         let refused = world.hospital(&[&["deploy", "--rpc", rpc], named].concat())?.failed(4)?;
         assert!(refused.contains("chain 424242 is not a development chain"), "{refused}");
     }
-    // On a real chain nobody is registrar by default.
+    // On a real chain nobody is registrar without being named.
     let unknown = ["deploy", "--rpc", rpc, "--chain-id", CHAIN, "--setup", UNKNOWN];
     let nobody = world.hospital(&unknown)?.failed(2)?;
     assert!(nobody.contains("name who admits doctors and hospitals: --registrar ADDRESS"), "{nobody}");
-    let absent = world.hospital(&[&unknown[..], &["--registrar", own]].concat())?.failed(7)?;
+    // And nobody does without guardians and forfeit by saying nothing.
+    let named = [&unknown[..], &["--registrar", own]].concat();
+    let unguarded = world.hospital(&named)?.failed(2)?;
+    assert!(unguarded.contains("--guardian ADDRESS") && unguarded.contains("--no-guardian"), "{unguarded}");
+    let free = world.hospital(&[&named[..], &["--guardian", own]].concat())?.failed(2)?;
+    assert!(free.contains("--forfeit ETHER"), "{free}");
+    let on_purpose = ["--no-guardian", "--forfeit", "0"];
+    let absent = world.hospital(&[&named[..], &on_purpose].concat())?.failed(7)?;
     assert!(absent.contains(UNKNOWN) && absent.contains("run `emr-hospital setup --ptau FILE`"), "{absent}");
     Ok(())
 }
@@ -89,7 +96,8 @@ fn a_ceremonys_setup_serves_the_chain_that_was_named() -> TestResult {
     let own = made["ethereum"].as_str().ok_or("an address")?;
     refusals_before(&world, rpc, own)?;
     let id = setup(&world, &keys)?;
-    let deploy = ["deploy", "--rpc", rpc, "--setup", &id, "--registrar", own];
+    let offices = ["--registrar", own, "--guardian", own, "--forfeit", "0.01"];
+    let deploy = [&["deploy", "--rpc", rpc, "--setup", &id], &offices[..]].concat();
     let unnamed = world.hospital(&deploy)?.failed(2)?;
     assert!(unnamed.contains("--setup needs --chain-id"), "{unnamed}");
     let other = world.hospital(&[&deploy[..], &["--chain-id", "1"]].concat())?.failed(4)?;

@@ -6,9 +6,11 @@ mod deploy;
 mod dev;
 mod ending;
 mod force;
+mod keystore;
 #[cfg(target_os = "linux")]
 mod memory;
 mod office;
 mod owner;
 mod serve;
+mod settle;
 mod world;

@@ -89,6 +89,16 @@ fn registrars_and_guardians_do_their_work_without_a_node() -> TestResult {
     assert!(as_("registrar", &["adopt", "hospital"])?.failed(4)?.contains("this hospital has a rollup already"));
     let node = world.serving("registrar", &["serve", "--rpc", &rpc, "--listen", &listen, "--seal-after", "1"])?;
     world.wait_until("settled by the next sequencer", |status| status["batches"] == 4)?;
+
+    // The first hospital's account moves to another identity, which gives it its own keys.
+    as_("two", &["owner", "request", "1", "-o", "request.json"])?.done()?;
+    let handed = world.hospital(&["owner", "hand-over", "request.json", "--person", &two])?.done()?;
+    assert!(handed.contains("`rotate --present`"), "{handed}");
+    assert!(world.hospital(&["rotate"])?.failed(2)?.contains("has no account yet"));
+    let rotated = as_("two", &["rotate", "--present"])?.done()?;
+    assert!(rotated.starts_with("the new rollup key is on L1"), "{rotated}");
+    world.wait_until("settled with the new keys", |status| status["batches"] == 5)?;
+    assert!(as_("two", &["close"])?.failed(2)?.contains("Add --yes to confirm"));
     node.kill()?;
 
     // A proposal: shown, too early, vetoed; another one is executed by anyone.

@@ -150,7 +150,7 @@ impl World {
             "EMR_CONTRACT",
             "EMR_FINALITY",
             "EMR_AGREE",
-            "EMR_SIZES_REVISION",
+            "EMR_SIZES",
         ] {
             command.env_remove(variable);
         }

@@ -76,8 +76,15 @@ impl Answer for Shown {
             let is = if halt.is_on(UnixTime::now()) { "halted until" } else { "was halted until" };
             writeln!(out, "settlement  {is} {}", written(halt.until))?;
         }
-        if self.offices.sizes_revision > 0 {
-            writeln!(out, "sizes       changed {} times since the deployment", self.offices.sizes_revision)?;
+        match self.offices.sizes_revision {
+            0 => writeln!(out, "sizes       those of the deployment")?,
+            changes => {
+                let sizes = self.offices.sizes;
+                writeln!(
+                    out,
+                    "sizes       {sizes}: changed {changes} times since the deployment; users name them with --sizes"
+                )?;
+            }
         }
         for Proposal { id, change, state, .. } in &self.proposals {
             let state = match state {

@@ -31,8 +31,6 @@ const REMEMBERED: [&str; 2] = ["--finality", "64"];
 const AT_ONCE: u64 = 3;
 /// When more records are handed in although no batch settled the last ones.
 const IMPATIENT: Duration = Duration::from_secs(60);
-/// The exit code of a command whose node does not answer, or breaks off.
-const UNREACHABLE: i32 = 5;
 
 /// A document that says which one it is.
 fn document(number: u64) -> String {
@@ -72,6 +70,17 @@ impl Ward {
 
     fn patient(&self, arguments: &[&str]) -> TestResult<Said> {
         self.world.patient(&[&REMEMBERED, arguments].concat())
+    }
+
+    /// The answer to a command of the patient's. `None` if it says that trying again may help: the node or the block was away.
+    fn ask(&self, arguments: &[&str]) -> TestResult<Option<Value>> {
+        let said = self.patient(&[&["--json"], arguments].concat())?;
+        if said.exit == Some(0) {
+            return Ok(Some(serde_json::from_str(&said.stdout)?));
+        }
+        let error = said.stderr.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
+        let temporary = error.is_some_and(|error| error["temporary"] == true);
+        if temporary { Ok(None) } else { Err(format!("{said:?}").into()) }
     }
 
     /// The batches on L1.
@@ -125,13 +134,9 @@ impl Ward {
             }
             for _ in 0..random.random_range(1..=AT_ONCE) {
                 fs::write(self.world.at("document.json"), document(documents))?;
-                let said = self.patient(&["--json", "put", "document.json", "--class", "summary"])?;
-                if said.exit == Some(0) {
-                    let said: Value = serde_json::from_str(&said.stdout)?;
+                if let Some(said) = self.ask(&["put", "document.json", "--class", "summary"])? {
                     let name = said["record"].as_str().ok_or("a record")?.to_owned();
                     assert_eq!(acknowledged.insert(name, documents), None, "two records have one name");
-                } else {
-                    said.failed(UNREACHABLE)?;
                 }
                 documents += 1;
             }
@@ -147,9 +152,9 @@ impl Ward {
         let started = Instant::now();
         loop {
             // Each command hands in what an earlier one could not.
-            self.patient(&["records"])?.done()?;
-            let outbox: Value = serde_json::from_str(&self.patient(&["--json", "outbox", "list"])?.done()?)?;
-            if outbox["operations"].as_array().is_some_and(Vec::is_empty) {
+            let handed_in = self.ask(&["records"])?.is_some();
+            let outbox = self.ask(&["outbox", "list"])?.ok_or("the outbox")?;
+            if handed_in && outbox["operations"].as_array().is_some_and(Vec::is_empty) {
                 return Ok(());
             }
             if started.elapsed() > BATCH {
@@ -174,7 +179,7 @@ impl Ward {
             }
         }
 
-        let listed: Value = serde_json::from_str(&self.patient(&["--json", "records"])?.done()?)?;
+        let listed = self.ask(&["records"])?.ok_or("the records")?;
         let records = listed["records"].as_array().ok_or("records")?;
         assert_eq!(records.len(), written, "each record is written once: {listed}");
         let mut documents = BTreeSet::new();
@@ -190,7 +195,7 @@ impl Ward {
         let names: BTreeSet<_> = records.iter().filter_map(|record| record["record"].as_str()).collect();
         let lost: Vec<_> = acknowledged.keys().filter(|name| !names.contains(name.as_str())).collect();
         assert!(lost.is_empty(), "{lost:?} were acknowledged");
-        let verified: Value = serde_json::from_str(&self.patient(&["--json", "verify"])?.done()?)?;
+        let verified = self.ask(&["verify"])?.ok_or("the check")?;
         assert_eq!(verified["light_verified"], true, "{verified}");
         Ok(records.len())
     }

@@ -43,12 +43,12 @@ contract OddWallet {
         // Four bytes instead of a word.
         Short,
         Empty,
-        // A megabyte that begins like a yes.
+        // Half a megabyte that begins like a yes.
         Endless,
         // All gas that it gets.
         BurnGas,
         Revert,
-        // A megabyte of a reason.
+        // Half a megabyte of a reason.
         RevertEndless,
         // It writes to its storage first.
         Write,
@@ -79,7 +79,7 @@ contract OddWallet {
             if (!done) return 0;
         }
         uint256 length = answer == Answer.Short ? 4 : answer == Answer.Empty ? 0 : 32;
-        if (answer == Answer.Endless || answer == Answer.RevertEndless) length = 1 << 20;
+        if (answer == Answer.Endless || answer == Answer.RevertEndless) length = 1 << 19;
         if (answer == Answer.No) yes = 0;
         if (answer == Answer.YesAndMore) yes |= bytes32(uint256(1));
         bool reverts = answer == Answer.Revert || answer == Answer.RevertEndless;

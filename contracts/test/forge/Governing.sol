@@ -10,13 +10,9 @@ import {vm} from "./Vm.sol";
 
 /// @title What tests of the governance need: proposals, hospitals, patients, and batches of what waits
 abstract contract Governing is Batches, Owners {
-    uint256 internal constant DELAY = 14 days;
     uint256 internal constant HALT_TIME = 21 days;
     bytes32 internal constant PROPOSER_ROLE = keccak256("PROPOSER_ROLE");
     bytes32 internal constant GUARDIAN_ROLE = keccak256("GUARDIAN_ROLE");
-
-    bytes4 internal constant UNAUTHORIZED = bytes4(keccak256("AccessControlUnauthorizedAccount(address,bytes32)"));
-    bytes4 internal constant WRONG_STATE = bytes4(keccak256("TimelockUnexpectedOperationState(bytes32,bytes32)"));
 
     uint256[4][] internal urgentWords;
     uint256[4][] internal ordinaryWords;

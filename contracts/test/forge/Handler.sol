@@ -7,25 +7,13 @@ import {IQueue} from "../../src/IQueue.sol";
 import {IRegistry} from "../../src/IRegistry.sol";
 import {ISettlement} from "../../src/ISettlement.sol";
 import {AccountIndex, Role, Standing} from "../../src/Types.sol";
-import {Officials} from "./Officials.sol";
+import {Heirs} from "./Heirs.sol";
 import {IRollup} from "./World.sol";
 import {FIELD, between, hashed, vm} from "./Vm.sol";
 
 /// @title What owners, the registrar and relays do, in random order
 /// @notice Each action makes one call, and demands the outcome that the model foresees: done, or this error.
-contract Handler is Officials {
-    uint256 private constant ACTIVE = 6;
-    uint256 private constant PASSIVE = 46;
-    /// They register nothing, and get accounts of others.
-    uint256 private constant RESERVE = 6;
-    uint256 private constant FAR = type(uint256).max;
-
-    struct Relayed {
-        address owner;
-        bytes call;
-    }
-
-    Relayed[] private _relayed;
+contract Handler is Heirs {
     uint256 public doctorsOfHospitals;
 
     constructor() {
@@ -68,6 +56,11 @@ contract Handler is Officials {
         return it.standing == Standing.None ? address(0) : owners[it.registrant].addr;
     }
 
+    function entry(bool urgents, uint256 i) external view returns (uint256[4] memory words, uint256 time) {
+        Item storage item = urgents ? urgent[i] : ordinary[i];
+        return (item.words, item.time);
+    }
+
     function payersInAll() external view returns (uint256) {
         return owners.length + 2 + KEYS;
     }
@@ -84,7 +77,7 @@ contract Handler is Officials {
         if (owners[who % ACTIVE].role != Role.Doctor && hashed(value, 3) % 8 != 0) org = 0;
         // Doctors mostly wait for a hospital.
         if (owners[who % ACTIVE].role == Role.Doctor && org == 0 && hashed(value, 4) % 8 != 0) return;
-        _register(who % ACTIVE, relayed, second, org, value % 8 == 0 ? value % FEE : FEE);
+        _register(who % ACTIVE, relayed, second, org, value % 8 == 0 ? value % FEE : registrationFee);
     }
 
     function endorse(uint256 who, uint256 whom, bool withdraw) external {
@@ -114,6 +107,7 @@ contract Handler is Officials {
         if (_does(expected, REGISTRAR, 0, call)) {
             _pushOrdinary(account);
             if (it.org != 0) ++doctorsOfHospitals;
+            if (it.role == Role.Hospital) _hospitalChanged(account, true);
         }
     }
 
@@ -133,6 +127,7 @@ contract Handler is Officials {
             : it.standing != Standing.Admitted ? IRegistry.NotPending.selector : _changeError(account, Kind.Status, value);
         if (_does(expected, REGISTRAR, value, call)) {
             it.standing = Standing.Suspended;
+            if (it.role == Role.Hospital) _hospitalChanged(account, false);
             _pushUrgent(account, Kind.Status, _statusEntry(account, 2), REGISTRAR, value);
         }
     }
@@ -153,6 +148,7 @@ contract Handler is Officials {
             : _changeError(account, Kind.Status, value);
         if (_does(expected, REGISTRAR, value, call)) {
             it.standing = Standing.Admitted;
+            if (it.role == Role.Hospital) _hospitalChanged(account, true);
             _pushUrgent(account, Kind.Status, _statusEntry(account, 1), REGISTRAR, value);
         }
     }
@@ -173,7 +169,9 @@ contract Handler is Officials {
             call = abi.encodeCall(IAccountChanges.closeAccountFor, (owner.addr, FAR, signature));
         }
         if (_doesFor(owner, relayed, expected, value, call)) {
+            bool counted = _isHospital(owner.account);
             accounts[owner.account - 1].standing = Standing.Closed;
+            if (counted) _hospitalChanged(owner.account, false);
             uint256[4] memory words = _statusEntry(owner.account, 3);
             _pushUrgent(owner.account, Kind.Status, words, relayed ? STRANGER : owner.addr, value);
         }
@@ -209,43 +207,21 @@ contract Handler is Officials {
         }
     }
 
-    /// @dev Among four who have the same role: two of them register, two do not.
-    function changeOwner(uint256 who, uint256 random) external {
-        uint256 to = _sameRole(who, hashed(random, 1));
-        (Owner storage owner, Owner storage next) = (owners[_sameRole(who, hashed(random, 2))], owners[to]);
-        bytes32 hash = _changeStruct(AccountIndex.wrap(owner.account), owner.addr, next.addr, owner.nonce, FAR);
-        bool forged = random % 8 == 1;
-        bytes memory call = abi.encodeCall(
-            IOwnership.changeOwner,
-            (owner.addr, next.addr, FAR, _signed(owner.key, hash), _signed(forged ? 1000 : next.key, hash))
-        );
-        bytes4 expected = _ownerError(owner, false);
-        if (expected == DONE && accounts[owner.account - 1].standing < Standing.Admitted) {
-            expected = IOwnership.NotAdmitted.selector;
-        }
-        if (expected == DONE && forged) expected = IRegistry.InvalidOwnerSignature.selector;
-        bool free = next.account == 0 && (next.gave == 0 || next.gave == owner.account);
-        if (expected == DONE && !free) expected = IRegistry.AlreadyRegistered.selector;
-        if (!_does(expected, STRANGER, 0, call)) return;
-        _relayed.push(Relayed(owner.addr, call));
-        Account storage it = accounts[owner.account - 1];
-        owners[it.registrant].gave = owner.account;
-        (it.owner, next.account, owner.account) = (to, owner.account, 0);
-        (owner.nonce, next.nonce) = (owner.nonce + 1, next.nonce + 1);
-    }
-
     /// @dev What was relayed once is refused the second time, from any sender and with any payment.
     function repeat(uint256 random) external {
-        if (_relayed.length == 0) return;
-        Relayed storage message = _relayed[random % _relayed.length];
+        if (relayedCalls.length == 0) return;
+        Relayed storage message = relayedCalls[random % relayedCalls.length];
         bytes4 what = bytes4(message.call);
-        uint256 value = what == IRegistry.registerFor.selector ? FEE : what == IOwnership.changeOwner.selector ? 0 : 1 ether;
+        bool ofOwnership = what == IOwnership.changeOwner.selector || what == IOwnership.setGuardians.selector
+            || what == IOwnership.beginRecovery.selector;
+        uint256 value = what == IRegistry.registerFor.selector ? registrationFee : ofOwnership ? 0 : 1 ether;
         bytes4 got = _send(random % 2 == 0 ? STRANGER : message.owner, value, message.call);
-        // A former owner may have no account.
-        bool none = got == IAccountChanges.NotRegistered.selector || got == IOwnership.NotAdmitted.selector;
+        // A former owner may have no account, and an account no guardians any more.
+        bool none = got == IAccountChanges.NotRegistered.selector || got == IOwnership.NotAdmitted.selector
+            || got == IOwnership.OtherGuardians.selector;
         vm.assertTrue(
             got == IRegistry.InvalidOwnerSignature.selector || got == IRegistry.AlreadyRegistered.selector
-                || got == IRegistry.RelayedRegistrationUsed.selector || (none && what == IOwnership.changeOwner.selector),
+                || got == IRegistry.RelayedRegistrationUsed.selector || (none && ofOwnership),
             "a signed message counts twice"
         );
     }
@@ -263,9 +239,9 @@ contract Handler is Officials {
     function withdrawCredit(uint256 who, bool refused) external {
         address from = who % 3 == 0 ? STRANGER : who % 3 == 1 ? REGISTRAR : owners[who % owners.length].addr;
         // Who was the sequencer.
-        if (who % 5 == 0) from = _key(who / 5 % KEYS);
+        if (who % 5 == 0) from = _official(who / 5);
         // The verifier takes no ether.
-        address to = refused ? sizes[0].verifier : from;
+        address to = refused ? sizes[0].verifier : address(0xc4ed17);
         bytes4 expected =
             credit[from] == 0 ? IQueue.NoCredit.selector : refused ? IQueue.TransferFailed.selector : DONE;
         uint256 before = to.balance;
@@ -304,8 +280,8 @@ contract Handler is Officials {
         }
         bytes4 expected = _registerError(owner, relayed, org, value);
         if (!_does(expected, relayed ? STRANGER : owner.addr, value, call)) return;
-        if (relayed) _relayed.push(Relayed(owner.addr, call));
-        fees += FEE;
+        if (relayed) relayedCalls.push(Relayed(owner.addr, call));
+        fees += registrationFee;
         accounts.push(Account(who, who, owner.role, Standing.Pending, org, second, false));
         owner.account = uint24(accounts.length);
         if (owner.role == Role.Patient) _pushOrdinary(owner.account);
@@ -361,11 +337,6 @@ contract Handler is Officials {
         else if (random % 64 < 4) it.directory = 1;
     }
 
-    function _sameRole(uint256 who, uint256 random) private pure returns (uint256) {
-        uint256 one = 2 * (who % (ACTIVE / 2)) + random % 2;
-        return random % 4 < 2 ? one : ACTIVE + PASSIVE + one;
-    }
-
     function _anyAccount(uint256 random) private view returns (uint24) {
         // Mostly one of the accounts that are not passive.
         uint256 first = accounts.length > PASSIVE && random % 16 != 0 ? PASSIVE + 1 : 1;
@@ -378,7 +349,7 @@ contract Handler is Officials {
     {
         if (!_does(expected, relayed ? STRANGER : owner.addr, value, call)) return false;
         if (relayed) {
-            _relayed.push(Relayed(owner.addr, call));
+            relayedCalls.push(Relayed(owner.addr, call));
             ++owner.nonce;
         }
         return true;

@@ -10,14 +10,7 @@ import {vm} from "./Vm.sol";
 /// @title What tests of ownership need: people with keys, and what they sign
 /// @notice A person is a number, which is also their key.
 abstract contract Holders is Governing {
-    uint256 internal constant FAR = type(uint256).max;
     uint256 internal constant RIPE = 7 days;
-
-    bytes32 private constant GUARDIANS_CHANGE = keccak256(
-        "GuardiansChange(address owner,address[] guardians,uint8 needed,uint256 nonce,uint256 deadline)"
-    );
-    bytes32 private constant RECOVERY =
-        keccak256("Recovery(uint24 account,address newOwner,uint256 round,uint256 deadline)");
 
     /// @dev A new patient's account.
     function _newPatient(uint256 person) internal returns (AccountIndex account) {
@@ -25,24 +18,6 @@ abstract contract Holders is Governing {
         ordinaryWords.push(
             _registerEntry(AccountIndex.unwrap(account), Role.Patient, 0, _keys(vm.addr(person), Role.Patient, false))
         );
-    }
-
-    function _guardiansStruct(address owner, address[] memory guardians, uint8 needed, uint256 nonce)
-        internal
-        pure
-        returns (bytes32)
-    {
-        bytes memory words;
-        for (uint256 i = 0; i < guardians.length; ++i) words = bytes.concat(words, abi.encode(guardians[i]));
-        return keccak256(abi.encode(GUARDIANS_CHANGE, owner, keccak256(words), needed, nonce, FAR));
-    }
-
-    function _recoveryStruct(AccountIndex account, address newOwner, uint256 round, uint256 deadline)
-        internal
-        pure
-        returns (bytes32)
-    {
-        return keccak256(abi.encode(RECOVERY, account, newOwner, round, deadline));
     }
 
     /// @dev The call in which one person gives their account to another one, with both signatures.
@@ -57,26 +32,6 @@ abstract contract Holders is Governing {
     function _changes(uint256 person, uint256 next) internal {
         bytes memory call = _changeCall(person, next);
         _expect(DONE, _send(STRANGER, 0, call), "change of the owner");
-    }
-
-    /// @dev The addresses of people in ascending order.
-    function _ascending(uint256[] memory people) internal pure returns (address[] memory guardians, uint256[] memory keys) {
-        guardians = new address[](people.length);
-        keys = new uint256[](people.length);
-        for (uint256 i = 0; i < people.length; ++i) {
-            uint256 place = i;
-            for (; place != 0 && guardians[place - 1] > vm.addr(people[i]); --place) {
-                (guardians[place], keys[place]) = (guardians[place - 1], keys[place - 1]);
-            }
-            (guardians[place], keys[place]) = (vm.addr(people[i]), people[i]);
-        }
-    }
-
-    /// @dev `count` people from this number on.
-    function _people(uint256 from, uint256 count) internal pure returns (address[] memory, uint256[] memory) {
-        uint256[] memory people = new uint256[](count);
-        for (uint256 i = 0; i < count; ++i) people[i] = from + i;
-        return _ascending(people);
     }
 
     function _sets(address owner, address[] memory guardians, uint8 needed) internal returns (bytes4) {

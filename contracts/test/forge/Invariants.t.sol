@@ -10,7 +10,7 @@ import {IQueue} from "../../src/IQueue.sol";
 import {IRegistry} from "../../src/IRegistry.sol";
 import {ISettlement} from "../../src/ISettlement.sol";
 import {Handler} from "./Handler.sol";
-import {IRollup} from "./World.sol";
+import {IOffices, IRollup} from "./World.sol";
 import {hashed, vm} from "./Vm.sol";
 
 /// @title After any sequence of calls, the rollup holds what the model holds, and settlement goes on
@@ -34,7 +34,10 @@ contract InvariantsTest {
         _progress();
         _accounts();
         _money();
+        _entries();
         _handler.sameOffices();
+        _handler.sameVotes();
+        _handler.sameRecoveries();
         _oneOfAKindWaits();
         _settlementGoesOn();
     }
@@ -44,8 +47,8 @@ contract InvariantsTest {
         // First those who have organisations to find, then everybody.
         uint8[6] memory early = [0, 0, 8, 18, 20, 22];
         for (uint256 i = 0; i < 180; ++i) _act(early[i % 6], hashed(i, 0));
-        for (uint256 i = 180; i < 2400; ++i) _act(hashed(i, 1) % 32, hashed(i, 0));
-        bytes4[24] memory transitions = [
+        for (uint256 i = 180; i < 3200; ++i) _act(hashed(i, 1) % 44, hashed(i, 0));
+        bytes4[35] memory transitions = [
             IRegistry.register.selector,
             IRegistry.registerFor.selector,
             IRegistry.endorse.selector,
@@ -69,7 +72,18 @@ contract InvariantsTest {
             IGovernance.accept.selector,
             IGovernance.depositBond.selector,
             IGovernance.withdrawBond.selector,
-            IGovernance.claimForfeit.selector
+            IGovernance.claimForfeit.selector,
+            IGovernance.vote.selector,
+            IGovernance.count.selector,
+            IGovernance.install.selector,
+            IOffices.schedule.selector,
+            IOffices.execute.selector,
+            IGovernance.withdrawProposal.selector,
+            IGovernance.changeRegistrationFee.selector,
+            IGovernance.appoint.selector,
+            IOwnership.setGuardians.selector,
+            IOwnership.beginRecovery.selector,
+            IOwnership.finishRecovery.selector
         ];
         for (uint256 i = 0; i < transitions.length; ++i) {
             bytes4 missing = _handler.done(transitions[i]) == 0 ? transitions[i] : bytes4(0);
@@ -85,7 +99,10 @@ contract InvariantsTest {
         _progress();
         _accounts();
         _money();
+        _entries();
         _handler.sameOffices();
+        _handler.sameVotes();
+        _handler.sameRecoveries();
         _oneOfAKindWaits();
         _settlementGoesOn();
     }
@@ -120,6 +137,15 @@ contract InvariantsTest {
         else if (which == 28) _handler.depositBond(random);
         else if (which == 29) _handler.withdrawBond(random);
         else if (which == 30) _handler.claimForfeit(random);
+        else if (which == 32 || which == 33) _handler.vote(who, random);
+        else if (which == 34) _handler.count(random);
+        else if (which == 35) _handler.install(random);
+        else if (which == 36) _handler.propose(random);
+        else if (which == 37) _handler.execute(random);
+        else if (which == 38) _handler.withdrawProposal(random);
+        else if (which == 39) _handler.setGuardians(who, random);
+        else if (which == 40) _handler.beginRecovery(who, random);
+        else if (which == 41) _handler.finishRecovery(who, random);
         else _handler.pass(random);
     }
 
@@ -149,9 +175,10 @@ contract InvariantsTest {
         }
     }
 
-    /// @dev Credits are there in full, and nothing but fees and gifts is beside them.
+    /// @dev Credits and bonds are there in full, and nothing but fees and gifts is beside them.
     function _money() private view {
         vm.assertEq(address(_rollup).balance, _handler.fees() + _handler.creditInAll(), "balance");
+        vm.assertEq(address(_rollup.governance()).balance, _handler.bondInAll(), "bonds");
         uint256 credits;
         for (uint256 i = 0; i < _handler.payersInAll(); ++i) {
             address payer = _handler.payer(i);
@@ -160,6 +187,24 @@ contract InvariantsTest {
         }
         vm.assertEq(credits, _handler.creditInAll(), "all credits");
         vm.assertEq(address(0).balance, _handler.burnt(), "burnt");
+    }
+
+    /// @dev What waits is what was appended, when it was appended.
+    function _entries() private view {
+        for (uint256 i = _handler.urgentHead(); i < _handler.urgentLength(); ++i) {
+            (uint256[4] memory words, uint256 time) = _handler.entry(true, i);
+            _isQueued(QueueName.Urgent, i, words, time);
+        }
+        for (uint256 i = _handler.ordinaryHead(); i < _handler.ordinaryLength(); ++i) {
+            (uint256[4] memory words, uint256 time) = _handler.entry(false, i);
+            _isQueued(QueueName.Ordinary, i, words, time);
+        }
+    }
+
+    function _isQueued(QueueName queue, uint256 index, uint256[4] memory words, uint256 time) private view {
+        (bytes27 hash, uint256 appended) = _rollup.queueEntry(queue, QueueIndex.wrap(uint56(index)));
+        vm.assertEq(bytes32(hash), keccak256(abi.encode(words)) >> 40 << 40, "the words of an entry");
+        vm.assertEq(appended, time, "the time of an entry");
     }
 
     /// @dev Counted in the queue itself.

@@ -8,7 +8,7 @@ import {ISettlement} from "../../src/ISettlement.sol";
 import {Role, Standing} from "../../src/Types.sol";
 import {Batches} from "./Batches.sol";
 import {Owners} from "./Owners.sol";
-import {least} from "./Vm.sol";
+import {least, vm} from "./Vm.sol";
 
 /// @title What the rollup should hold, and whether it should refuse a call
 /// @notice A second, plain description of the contracts. It keeps whole entries and whole accounts, and counts what waits by kind, where the
@@ -91,6 +91,12 @@ abstract contract Model is Batches, Owners {
     uint256 public creditInAll;
     uint256 public fees;
     uint256 public burnt;
+    /// What a registration costs.
+    uint256 public registrationFee = FEE;
+    /// For each queue, hashes of its first entries: of the first, of the first two, and so on.
+    mapping(bool urgents => bytes32[]) private _appended;
+    /// The same of all words that batches brought.
+    mapping(bool urgents => bytes32) private _applied;
 
     /// @dev From when on strangers may settle the ordinary queue.
     function strangersFrom() public view returns (uint256) {
@@ -167,6 +173,7 @@ abstract contract Model is Batches, Owners {
         credit[sender] += value - fee;
         creditInAll += value - fee;
         urgent.push(Item(words, account, kind, block.timestamp));
+        _append(true, words);
         ++waiting[account][kind];
     }
 
@@ -176,6 +183,7 @@ abstract contract Model is Batches, Owners {
         it.standing = Standing.Admitted;
         uint256[4] memory words = _registerEntry(account, it.role, it.org, _keys(owner, it.role, it.second));
         ordinary.push(Item(words, account, Kind.Register, block.timestamp));
+        _append(false, words);
     }
 
     /// @dev How many entries at the head of a queue are older than this.
@@ -226,6 +234,12 @@ abstract contract Model is Batches, Owners {
         } else if (registrations >= least(_older(false, DUE, draft.time), _smallestL1())) {
             _strangersWait(24 hours);
         }
+        vm.assertEq(draft.pre, root, "a batch on another root");
+        for (uint256 i = 0; i < draft.d1.length; i += 4) {
+            bool urgents = i < 4 * draft.urgent;
+            uint256[4] memory words = [draft.d1[i], draft.d1[i + 1], draft.d1[i + 2], draft.d1[i + 3]];
+            _applied[urgents] = keccak256(abi.encode(_applied[urgents], words));
+        }
         uint256 late = least(_older(true, DEADLINE, block.timestamp), draft.urgent);
         for (uint256 i = 0; i < late; ++i) lateEntries.push(LateEntry(lateInAll, urgentHead + i));
         if (late != 0) ++lateInAll;
@@ -237,6 +251,16 @@ abstract contract Model is Batches, Owners {
         root = draft.post;
         lastTime = draft.time;
         ++batches;
+    }
+
+    /// @dev What all batches brought are the first entries of a queue, up to this head: none was skipped, and none came twice.
+    function broughtUpTo(bool urgents, uint256 head) public view returns (bool) {
+        return _applied[urgents] == (head == 0 ? bytes32(0) : _appended[urgents][head - 1]);
+    }
+
+    function _append(bool urgents, uint256[4] memory words) private {
+        bytes32[] storage hashes = _appended[urgents];
+        hashes.push(keccak256(abi.encode(hashes.length == 0 ? bytes32(0) : hashes[hashes.length - 1], words)));
     }
 
     /// @dev The words of entries at the heads: urgent ones, then registrations.
@@ -262,7 +286,7 @@ abstract contract Model is Batches, Owners {
         returns (bytes4)
     {
         if (relayed && owner.nonce != 0) return IRegistry.RelayedRegistrationUsed.selector;
-        if (value != FEE) return IRegistry.WrongFee.selector;
+        if (value != registrationFee) return IRegistry.WrongFee.selector;
         if (owner.account != 0 || owner.gave != 0) return IRegistry.AlreadyRegistered.selector;
         if (org != 0 && owner.role != Role.Doctor) return IRegistry.UnexpectedOrganisation.selector;
         return _consentError(org, owner.addr);

@@ -11,8 +11,16 @@ import {hashed, vm} from "./Vm.sol";
 /// @title What guardians, sequencers and owners of late entries do with the governance, in random order
 /// @notice Whose bond answers for a term is noted for each term, where the contracts keep bonds in purses.
 abstract contract Officials is Settler {
-    /// How many keys hand the office over to each other.
+    // The first owners act, those in the middle are patients who mostly flood the urgent queue, and the last ones register nothing and get
+    // accounts of others. Of the first and of the last, two each are for patients, doctors and hospitals.
+    uint256 internal constant ACTIVE = 6;
+    uint256 internal constant PASSIVE = 46;
+    uint256 internal constant RESERVE = 6;
+    /// How many owners are for hospitals.
+    uint256 internal constant HOSPITALS = 4;
+    /// How many keys that are no owners hand the office over to each other, and to hospitals.
     uint256 internal constant KEYS = 4;
+    uint256 internal constant OFFICIALS = KEYS + HOSPITALS;
     uint256 private constant GUARDIANS = 3;
 
     struct Term {
@@ -64,29 +72,24 @@ abstract contract Officials is Settler {
     }
 
     function offer(uint256 random) external {
-        address from = random % 4 == 0 ? _key(hashed(random, 1) % KEYS) : office;
-        address to = random % 16 == 1 ? address(0) : _key(hashed(random, 2) % KEYS);
+        address from = random % 4 == 0 ? _official(hashed(random, 1)) : office;
+        address to = random % 16 == 1 ? address(0) : _official(hashed(random, 2));
         bytes4 expected = from == office ? DONE : IGovernance.NotOffered.selector;
         if (_governs(expected, from, 0, abi.encodeCall(IGovernance.offer, (to)))) _offers[from] = to;
     }
 
     function accept(uint256 random) external {
-        address from = random % 4 == 0 ? _key(hashed(random, 1) % KEYS) : office;
-        address to = random % 4 == 1 || _offers[from] == address(0) ? _key(hashed(random, 2) % KEYS) : _offers[from];
+        address from = random % 4 == 0 ? _official(hashed(random, 1)) : office;
+        address to = random % 4 == 1 || _offers[from] == address(0) ? _official(hashed(random, 2)) : _offers[from];
         bytes4 expected = from == office && _offers[from] == to ? DONE : IGovernance.NotOffered.selector;
         if (!_governs(expected, to, 0, abi.encodeCall(IGovernance.accept, (from)))) return;
-        _offers[from] = address(0);
-        if (fees != 0) (credit[from], creditInAll, fees) = (credit[from] + fees, creditInAll + fees, 0);
         if (from != to) (bond[from], bond[to]) = (0, bond[from] + bond[to]);
         for (uint256 i = 0; i < _terms.length; ++i) if (_terms[i].liable == from) _terms[i].liable = to;
-        _left[from] = block.timestamp;
-        office = to;
-        _beginTerm(to);
-        ++tookOffice;
+        _takesOffice(to);
     }
 
     function depositBond(uint256 random) external {
-        address to = random % 2 == 0 ? office : _key(hashed(random, 1) % KEYS);
+        address to = random % 2 == 0 ? office : _official(hashed(random, 1));
         uint256 value = hashed(random, 2) % 0.3 ether;
         _governs(DONE, STRANGER, value, abi.encodeCall(IGovernance.depositBond, (to)));
         bond[to] += value;
@@ -94,7 +97,7 @@ abstract contract Officials is Settler {
     }
 
     function withdrawBond(uint256 random) external {
-        address from = _key(random % KEYS);
+        address from = _official(random);
         // It takes no ether.
         address to = random % 8 < 2 ? sizes[0].verifier : address(0xb0bd);
         bytes4 expected = to == address(0xb0bd) ? DONE : IQueue.TransferFailed.selector;
@@ -149,15 +152,35 @@ abstract contract Officials is Settler {
         vm.assertEq(address(governance).balance, bondInAll, "bonds");
         vm.assertEq(governance.bonds(), bondInAll, "all bonds");
         uint256 sum;
-        for (uint256 i = 0; i < KEYS; ++i) {
-            vm.assertEq(governance.bondOf(_key(i)), bond[_key(i)], "a bond");
-            sum += bond[_key(i)];
+        for (uint256 i = 0; i < OFFICIALS; ++i) {
+            address official = _official(i);
+            vm.assertEq(governance.bondOf(official), bond[official], "a bond");
+            vm.assertEq(governance.offerOf(official), _offers[official], "an offer");
+            sum += bond[official];
         }
         vm.assertEq(sum, bondInAll, "the sum of bonds");
     }
 
     function _key(uint256 i) internal pure returns (address) {
         return i == 0 ? SEQUENCER : address(uint160(SEQUENCER) + uint160(i));
+    }
+
+    /// @dev The position of an owner who is for hospitals.
+    function _hospital(uint256 i) internal pure returns (uint256) {
+        return i % 4 < 2 ? 4 + i % 4 : ACTIVE + PASSIVE + 2 + i % 4;
+    }
+
+    function _official(uint256 i) internal view returns (address) {
+        i %= OFFICIALS;
+        return i < KEYS ? _key(i) : owners[_hospital(i - KEYS)].addr;
+    }
+
+    /// @dev The next term begins. The sequencer before has the fees until now.
+    function _takesOffice(address to) internal {
+        if (fees != 0) (credit[office], creditInAll, fees) = (credit[office] + fees, creditInAll + fees, 0);
+        (_left[office], _offers[office], office) = (block.timestamp, address(0), to);
+        _beginTerm(to);
+        ++tookOffice;
     }
 
     function _beginTerm(address sequencer) internal {
@@ -183,7 +206,7 @@ abstract contract Officials is Settler {
         return enough;
     }
 
-    function _governs(bytes4 expected, address from, uint256 value, bytes memory call) private returns (bool) {
+    function _governs(bytes4 expected, address from, uint256 value, bytes memory call) internal returns (bool) {
         _expect(expected, _govern(from, value, call), "the outcome of a call of the governance");
         if (expected == DONE) ++done[bytes4(call)];
         return expected == DONE;

@@ -38,6 +38,14 @@ abstract contract Owners is World {
 
     bytes32 internal constant OWNER_CHANGE =
         keccak256("OwnerChange(uint24 account,address owner,address newOwner,uint256 nonce,uint256 deadline)");
+    bytes32 private constant GUARDIANS_CHANGE = keccak256(
+        "GuardiansChange(address owner,address[] guardians,uint8 needed,uint256 nonce,uint256 deadline)"
+    );
+    bytes32 private constant RECOVERY =
+        keccak256("Recovery(uint24 account,address newOwner,uint256 round,uint256 deadline)");
+
+    /// A deadline that never passes.
+    uint256 internal constant FAR = type(uint256).max;
 
     bytes private _modulus;
     bytes private _exponent;
@@ -157,6 +165,24 @@ abstract contract Owners is World {
         return keccak256(abi.encode(OWNER_CHANGE, account, owner, newOwner, nonce, deadline));
     }
 
+    function _guardiansStruct(address owner, address[] memory guardians, uint8 needed, uint256 nonce)
+        internal
+        pure
+        returns (bytes32)
+    {
+        bytes memory words;
+        for (uint256 i = 0; i < guardians.length; ++i) words = bytes.concat(words, abi.encode(guardians[i]));
+        return keccak256(abi.encode(GUARDIANS_CHANGE, owner, keccak256(words), needed, nonce, FAR));
+    }
+
+    function _recoveryStruct(AccountIndex account, address newOwner, uint256 round, uint256 deadline)
+        internal
+        pure
+        returns (bytes32)
+    {
+        return keccak256(abi.encode(RECOVERY, account, newOwner, round, deadline));
+    }
+
     /// @dev The EIP-712 hash of typed data.
     function _typed(bytes32 structHash) internal view returns (bytes32) {
         bytes32 domain = keccak256(
@@ -174,6 +200,26 @@ abstract contract Owners is World {
     function _signed(uint256 key, bytes32 structHash) internal view returns (bytes memory) {
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, _typed(structHash));
         return abi.encodePacked(r, s, v);
+    }
+
+    /// @dev The addresses of people in ascending order.
+    function _ascending(uint256[] memory people) internal pure returns (address[] memory guardians, uint256[] memory keys) {
+        guardians = new address[](people.length);
+        keys = new uint256[](people.length);
+        for (uint256 i = 0; i < people.length; ++i) {
+            uint256 place = i;
+            for (; place != 0 && guardians[place - 1] > vm.addr(people[i]); --place) {
+                (guardians[place], keys[place]) = (guardians[place - 1], keys[place - 1]);
+            }
+            (guardians[place], keys[place]) = (vm.addr(people[i]), people[i]);
+        }
+    }
+
+    /// @dev `count` people from this number on.
+    function _people(uint256 from, uint256 count) internal pure returns (address[] memory, uint256[] memory) {
+        uint256[] memory people = new uint256[](count);
+        for (uint256 i = 0; i < count; ++i) people[i] = from + i;
+        return _ascending(people);
     }
 
     function _patientCommitment(address owner, bool second) private pure returns (uint256) {

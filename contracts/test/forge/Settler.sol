@@ -143,8 +143,12 @@ abstract contract Settler is Model {
         vm.assertEq(BatchNumber.unwrap(rollup.batchCount()), batches, "batches");
         vm.assertEq(UnixTime.unwrap(rollup.lastBatchTime()), lastTime, "time");
         vm.assertEq(UnixTime.unwrap(rollup.strangersFrom()), strangersFrom(), "strangersFrom");
-        vm.assertEq(QueueIndex.unwrap(rollup.queueHead(QueueName.Urgent)), urgentHead, "urgent head");
-        vm.assertEq(QueueIndex.unwrap(rollup.queueHead(QueueName.Ordinary)), ordinaryHead, "ordinary head");
+        uint256 head = QueueIndex.unwrap(rollup.queueHead(QueueName.Urgent));
+        vm.assertEq(head, urgentHead, "urgent head");
+        vm.assertTrue(broughtUpTo(true, head), "the urgent entries that were settled");
+        head = QueueIndex.unwrap(rollup.queueHead(QueueName.Ordinary));
+        vm.assertEq(head, ordinaryHead, "ordinary head");
+        vm.assertTrue(broughtUpTo(false, head), "the registrations that were settled");
     }
 
     /// @dev Chooses how many entries a batch takes. Returns the number of registrations.

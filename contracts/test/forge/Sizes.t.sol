@@ -5,6 +5,7 @@ import {IGovernance} from "../../src/governance/IGovernance.sol";
 import {IGoverned} from "../../src/governance/IGoverned.sol";
 import {IQueue} from "../../src/IQueue.sol";
 import {ISettlement} from "../../src/ISettlement.sol";
+import {QueueIndex, QueueName} from "../../src/Types.sol";
 import {Governing} from "./Governing.sol";
 import {between, least, vm} from "./Vm.sol";
 
@@ -142,6 +143,47 @@ contract SizesTest is Governing {
         _expect(IGoverned.InvalidParameter.selector, _execute(call, 1), "execute again");
     }
 
+    /// @dev New keys that registrars propose during a halt. The 14 days go on in a halt, which ends before or after them. Meanwhile nothing settles,
+    /// owners append, and the deadlines of what waits move by the halt, to the second, so no forfeit is for it.
+    function test_keys_that_are_proposed_during_a_halt(uint256 proposed, uint256 ends) external {
+        uint256 from = START + 1 hours;
+        proposed = from + 1 + proposed % (21 days - 2);
+        uint256 until = ends % 2 == 0 ? from + 21 days : between(ends, proposed + 1, from + 21 days - 1);
+        address[2] memory owners = _bondAndPatients();
+        _revokeAll(owners[0]);
+        vm.warp(from);
+        _halt();
+        vm.assertEq(rollup.overdueAt(_time(START)), START + 6 hours + 21 days, "it moves by the halt");
+
+        vm.warp(proposed);
+        ISettlement.Size[] memory other = _sizes([uint48(50), 7], 2);
+        bytes memory call = abi.encodeCall(IGovernance.changeSizes, (CIRCUIT_VERSION + 1, other));
+        _expect(DONE, _schedule(REGISTRAR, call, 1), "propose");
+        _revokeAll(owners[1]);
+        vm.assertEq(QueueIndex.unwrap(rollup.queueLength(QueueName.Urgent)), 2, "it is appended");
+        _isHalted();
+        if (until > proposed + DELAY) {
+            _takesEffect(call, proposed + DELAY);
+            _adoptNext();
+            _isHalted();
+            _endsAt(from, until);
+            _settlesOnTime(owners, proposed, until);
+            return;
+        }
+        _endsAt(from, until);
+        uint256 here = vm.snapshotState();
+        _takesEffect(call, proposed + DELAY);
+        vm.revertToStateAndDelete(here);
+        // The keys before settle what waited, and then those that were proposed.
+        _settlesOnTime(owners, proposed, until);
+        if (block.timestamp < proposed + DELAY) vm.warp(proposed + DELAY);
+        _expect(DONE, _execute(call, 1), "14 days later");
+        _expect(ISettlement.ProofRejected.selector, _settle(SEQUENCER, 0, 0, 1), "a proof of the keys before");
+        _adoptNext();
+        _revokeAll(owners[0]);
+        _expect(DONE, _settle(SEQUENCER, 1, 0, 1), "the new keys");
+    }
+
     function test_sizes_that_are_refused() external {
         _refused(new ISettlement.Size[](0), "none");
         _refused(_sizes([uint48(40), 24], 9), "nine");
@@ -172,6 +214,78 @@ contract SizesTest is Governing {
         _expect(DONE, _change(abi.encodeCall(IGovernance.changeRegistrationFee, (FEE))), "change");
         _newPatient();
         vm.assertEq(address(rollup).balance, FEE, "paid");
+    }
+
+    /// @dev Two patients whose registrations are settled, and a bond.
+    function _bondAndPatients() private returns (address[2] memory owners) {
+        (owners[0],) = _patient(1);
+        (owners[1],) = _patient(2);
+        _expect(DONE, _settle(SEQUENCER, 0, 2, 0), "their registrations");
+        bytes memory call = abi.encodeCall(IGovernance.depositBond, (SEQUENCER));
+        _expect(DONE, _govern(STRANGER, 1 ether, call), "a bond");
+    }
+
+    function _takesEffect(bytes memory call, uint256 time) private {
+        vm.warp(time - 1);
+        _expect(WRONG_STATE, _execute(call, 1), "a second too early");
+        vm.assertEq(rollup.sizesRevision(), 0, "the sizes are the same");
+        vm.warp(time);
+        _expect(DONE, _execute(call, 1), "14 days later");
+        vm.assertEq(rollup.sizesRevision(), 1, "the new sizes");
+    }
+
+    /// @dev Two of two entries wait, and nobody settles them, nor nothing, whatever the keys are.
+    function _isHalted() private {
+        (uint256 urgents, uint256 ordinaries) = rollup.overdueEntries();
+        vm.assertEq(urgents + ordinaries, 0, "nothing is overdue");
+        address[2] memory all = [SEQUENCER, STRANGER];
+        for (uint256 i = 0; i < 2; ++i) {
+            _expect(IGoverned.SettlementHalted.selector, _settleAll(all[i]), "everything");
+            _expect(IGoverned.SettlementHalted.selector, _settle(all[i], 0, 0, 0), "nothing");
+        }
+        vm.assertEq(QueueIndex.unwrap(rollup.queueHead(QueueName.Urgent)), 0, "all wait");
+    }
+
+    /// @dev The halt ends, by itself or by the guardians.
+    function _endsAt(uint256 from, uint256 until) private {
+        vm.warp(until - 1);
+        _isHalted();
+        vm.warp(until);
+        if (until != from + 21 days) _resume();
+    }
+
+    /// @dev The halt is over. The first entry waited an hour before it, and the second one not at all: so they have five hours and six.
+    function _settlesOnTime(address[2] memory owners, uint256 proposed, uint256 until) private {
+        vm.assertEq(rollup.overdueAt(_time(START)), until + 5 hours, "the time before the halt counts");
+        vm.assertEq(rollup.overdueAt(_time(proposed)), until + 6 hours, "the time in the halt does not");
+        vm.warp(until + 5 hours);
+        uint256 here = vm.snapshotState();
+        _expect(ISettlement.NotSequencer.selector, _settle(STRANGER, 2, 0, 1), "not overdue");
+        _expect(DONE, _settle(SEQUENCER, 2, 0, 1), "on time");
+        for (uint256 i = 0; i < 2; ++i) _expect(IGovernance.NoForfeit.selector, _claim(owners[i], i), "on time");
+        vm.assertEq(governance.bonds(), 1 ether, "the halt costs nothing");
+        // A second later it is late, and the other one is not.
+        vm.revertToState(here);
+        vm.warp(until + 5 hours + 1);
+        _expect(DONE, _settle(STRANGER, 2, 0, 1), "overdue");
+        _expect(DONE, _claim(owners[0], 0), "a second late");
+        _expect(IGovernance.NoForfeit.selector, _claim(owners[1], 1), "appended in the halt");
+        vm.assertEq(governance.bonds(), 1 ether - FORFEIT, "one forfeit");
+        vm.revertToStateAndDelete(here);
+        _expect(DONE, _settle(SEQUENCER, 2, 0, 1), "settlement goes on");
+    }
+
+    function _claim(address owner, uint256 index) private returns (bytes4) {
+        QueueIndex index_ = QueueIndex.wrap(uint56(index));
+        bytes memory call =
+            abi.encodeCall(IGovernance.claimForfeit, (0, index_, urgentWords[index], 0, payable(address(0xf0f))));
+        return _govern(owner, 0, call);
+    }
+
+    /// @dev The next circuit version too.
+    function _adoptNext() private {
+        _adopt();
+        circuitVersion = CIRCUIT_VERSION + 1;
     }
 
     function _refused(ISettlement.Size[] memory other, string memory what) private {

@@ -5,9 +5,9 @@ import {IGovernance} from "../../src/governance/IGovernance.sol";
 import {IGoverned} from "../../src/governance/IGoverned.sol";
 import {IQueue} from "../../src/IQueue.sol";
 import {ISettlement} from "../../src/ISettlement.sol";
-import {AccountIndex, UnixTime} from "../../src/Types.sol";
+import {AccountIndex, BatchNumber, QueueIndex, QueueName, UnixTime} from "../../src/Types.sol";
 import {Governing} from "./Governing.sol";
-import {vm} from "./Vm.sol";
+import {hashed, vm} from "./Vm.sol";
 
 /// @title How the sequencer's office goes to another account
 contract SuccessionTest is Governing {
@@ -166,6 +166,58 @@ contract SuccessionTest is Governing {
         vm.assertEq(address(rollup).balance, 0, "nothing is left");
     }
 
+    /// @dev Entries that were appended before a vote, during the notice, and after the office was taken. None is lost or taken twice, whether the new
+    /// sequencer takes the office before they are overdue or after, and in whatever batches they are settled.
+    function test_urgent_entries_wait_through_a_vote(uint256 random) external {
+        address[3] memory patients;
+        for (uint160 i = 0; i < 3; ++i) (patients[i],) = _patient(i);
+        _expect(DONE, _settleAll(SEQUENCER), "their registrations");
+        _elect(0);
+        uint256 taken = START + AGE + 2 days;
+        vm.warp(taken - random % 8 hours);
+        _revokeAll(patients[0]);
+        vm.warp(taken - hashed(random, 1) % (taken - block.timestamp + 1));
+        _revokeAll(patients[1]);
+        vm.warp(taken);
+        (uint256 late,) = rollup.overdueEntries();
+        // What the old sequencer has ready, with operations.
+        Draft memory ready = _revocations(0, 2);
+        uint256 here = vm.snapshotState();
+        _expect(DONE, _send(SEQUENCER, 0, _settleCall(ready)), "before");
+        vm.revertToStateAndDelete(here);
+
+        bytes32 waiting = _progress(2);
+        _expect(DONE, _install(0), "install");
+        vm.assertEq(_progress(2), waiting, "what waits is the same");
+        // The old one has no more than any stranger: overdue entries, without operations.
+        bytes4 refused = late == 0 ? ISettlement.NotSequencer.selector : ISettlement.OperationsBySequencerOnly.selector;
+        _expect(refused, _send(SEQUENCER, 0, _settleCall(ready)), "the old one");
+        vm.assertEq(_progress(2), waiting, "what waits is the same");
+        _revokeAll(patients[2]);
+        waiting = _progress(3);
+
+        here = vm.snapshotState();
+        _expect(DONE, _settle(_owners[0], 3, 0, 2), "all at once");
+        _areSettled(3);
+        vm.revertToState(here);
+        vm.warp(taken + 5 hours + 1);
+        for (uint256 i = 0; i < 3; ++i) {
+            _expect(IQueue.OverdueEntriesOmitted.selector, _settle(_owners[0], i, 0, 2), "some are left out");
+        }
+        vm.assertEq(_progress(3), waiting, "all wait");
+        _expect(DONE, _settle(_owners[0], 3, 0, 2), "what is due");
+        _areSettled(3);
+        vm.revertToStateAndDelete(here);
+        // A proof is not bound to who sends it, so that of the old one is good, once.
+        _expect(DONE, _send(_owners[0], 0, _settleCall(ready)), "the proof that was ready");
+        _areSettled(2);
+        _expect(ISettlement.StaleBatch.selector, _send(_owners[0], 0, _settleCall(ready)), "once");
+        _expect(IQueue.EntriesNotQueued.selector, _send(_owners[0], 0, _settleCall(_revocations(0, 2))), "twice");
+        _expect(IQueue.EntryMismatch.selector, _send(_owners[0], 0, _settleCall(_revocations(1, 1))), "one of them twice");
+        _expect(DONE, _send(_owners[0], 0, _settleCall(_revocations(2, 1))), "the last one");
+        _areSettled(3);
+    }
+
     function test_votes_move() external {
         _elect(0);
         vm.warp(START + AGE + 1 days);
@@ -310,6 +362,33 @@ contract SuccessionTest is Governing {
         _expect(IGoverned.SettlementHalted.selector, _settle(_owners[0], 0, 0, 0), "halted");
         vm.warp(START + AGE + 2 days + HALT_TIME);
         _expect(DONE, _settle(_owners[0], 0, 0, 0), "the new one");
+    }
+
+    /// @dev A batch of these urgent entries and of operations, whose proof is right.
+    function _revocations(uint256 first, uint256 count) private returns (Draft memory draft) {
+        draft = _draft(first + count);
+        draft.urgent = uint16(count);
+        draft.d1 = new uint256[](4 * count);
+        for (uint256 i = 0; i < draft.d1.length; ++i) draft.d1[i] = urgentWords[first + i / 4][i % 4];
+        draft.d2 = _operations(2, 1);
+        _announce(draft, BatchNumber.unwrap(rollup.batchCount()) + 1);
+    }
+
+    /// @dev The root, the number of batches, and this many entries of the urgent queue.
+    function _progress(uint256 entries) private view returns (bytes32 hash) {
+        QueueIndex head = rollup.queueHead(QueueName.Urgent);
+        QueueIndex length = rollup.queueLength(QueueName.Urgent);
+        hash = keccak256(abi.encode(rollup.stateRoot(), rollup.batchCount(), head, length));
+        for (uint56 i = 0; i < entries; ++i) {
+            (bytes27 words, uint256 time) = rollup.queueEntry(QueueName.Urgent, QueueIndex.wrap(i));
+            hash = keccak256(abi.encode(hash, words, time));
+        }
+    }
+
+    /// @dev So many of three urgent entries.
+    function _areSettled(uint256 count) private view {
+        vm.assertEq(QueueIndex.unwrap(rollup.queueHead(QueueName.Urgent)), count, "the head");
+        vm.assertEq(QueueIndex.unwrap(rollup.queueLength(QueueName.Urgent)), 3, "the length");
     }
 
     function _newHospital() private {

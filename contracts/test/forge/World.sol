@@ -70,11 +70,16 @@ abstract contract World {
     uint96 internal constant FORFEIT = 0.1 ether;
     uint16 internal constant THRESHOLD = 2;
     uint256 internal constant START = 1_800_000_000;
+    /// How long a proposal waits.
+    uint256 internal constant DELAY = 14 days;
 
     /// A refusal without data, as an assembly `revert(0, 0)` or a call that ran out of gas gives it.
     bytes4 internal constant NO_REASON = 0xffffffff;
     /// The call was not refused.
     bytes4 internal constant DONE = 0;
+
+    bytes4 internal constant UNAUTHORIZED = bytes4(keccak256("AccessControlUnauthorizedAccount(address,bytes32)"));
+    bytes4 internal constant WRONG_STATE = bytes4(keccak256("TimelockUnexpectedOperationState(bytes32,bytes32)"));
 
     IRollup internal rollup;
     IOffices internal governance;

@@ -158,6 +158,9 @@ contract SizesTest is Governing {
         vm.warp(proposed);
         ISettlement.Size[] memory other = _sizes([uint48(50), 7], 2);
         bytes memory call = abi.encodeCall(IGovernance.changeSizes, (CIRCUIT_VERSION + 1, other));
+        bytes4 tooShort = bytes4(keccak256("TimelockInsufficientDelay(uint256,uint256)"));
+        bytes4 got = _scheduleFor(REGISTRAR, address(governance), call, 1, DELAY - 1);
+        _expect(tooShort, got, "a second less than 14 days");
         _expect(DONE, _schedule(REGISTRAR, call, 1), "propose");
         _revokeAll(owners[1]);
         vm.assertEq(QueueIndex.unwrap(rollup.queueLength(QueueName.Urgent)), 2, "it is appended");

@@ -72,15 +72,16 @@ impl Ward {
         self.world.patient(&[&REMEMBERED, arguments].concat())
     }
 
-    /// The answer to a command of the patient's. `None` if it says that trying again may help: the node or the block was away.
+    /// The answer to a command of the patient's. `None` if the node was away, or if L1 took a block back between its header and the proof: such a
+    /// proof leads to another state root, as a false one does.
     fn ask(&self, arguments: &[&str]) -> TestResult<Option<Value>> {
         let said = self.patient(&[&["--json"], arguments].concat())?;
         if said.exit == Some(0) {
             return Ok(Some(serde_json::from_str(&said.stdout)?));
         }
         let error = said.stderr.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
-        let temporary = error.is_some_and(|error| error["temporary"] == true);
-        if temporary { Ok(None) } else { Err(format!("{said:?}").into()) }
+        let away = error.is_some_and(|error| error["temporary"] == true || error["error"] == "l1-unproved");
+        if away { Ok(None) } else { Err(format!("{said:?}").into()) }
     }
 
     /// The batches on L1.

@@ -177,7 +177,7 @@ abstract contract Electors is Officials {
         }
     }
 
-    /// @dev Mostly a hospital, sometimes nobody, and sometimes an account that is none.
+    /// @dev A hospital in most cases. Sometimes nobody, and sometimes an account that is not a hospital.
     function _candidate(uint256 random) private view returns (uint24) {
         if (random % 16 == 1) return 0;
         if (random % 16 == 2) return uint24(hashed(random, 2) % (accounts.length + 2));

@@ -146,7 +146,7 @@ contract RefusalsTest is Crowd {
         }
     }
 
-    /// @dev An urgent entry is late a second after 6 hours. Whoever settles it tells governance, and an entry that is only due is not late.
+    /// @dev An urgent entry is late when more than 6 hours have passed. Governance hears of each late entry when it is settled. An entry that is only due is not late.
     function test_late_entries_are_noted() external {
         uint256 appended = block.timestamp;
         for (uint256 late = 0; late < 2; ++late) {

@@ -72,15 +72,14 @@ impl Ward {
         self.world.patient(&[&REMEMBERED, arguments].concat())
     }
 
-    /// The answer to a command of the patient's. `None` if the node was away, or if L1 took a block back between its header and the proof: such a
-    /// proof leads to another state root, as a false one does.
+    /// The answer to a command of the patient's. `None` if the node was away.
     fn ask(&self, arguments: &[&str]) -> TestResult<Option<Value>> {
         let said = self.patient(&[&["--json"], arguments].concat())?;
         if said.exit == Some(0) {
             return Ok(Some(serde_json::from_str(&said.stdout)?));
         }
         let error = said.stderr.lines().last().and_then(|line| serde_json::from_str::<Value>(line).ok());
-        let away = error.is_some_and(|error| error["temporary"] == true || error["error"] == "l1-unproved");
+        let away = error.is_some_and(|error| error["temporary"] == true);
         if away { Ok(None) } else { Err(format!("{said:?}").into()) }
     }
 

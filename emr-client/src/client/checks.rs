@@ -4,7 +4,7 @@ use alloy::primitives::Address;
 use emr_chain::{
     QueueName, SettlementLayer,
     header::Newest,
-    proof::{VerifiedHeader, verify_storage},
+    proof::{ProofError, VerifiedHeader, verify_storage},
     recovery_slot, waiting_recovery,
 };
 use emr_core::{AccountIndex, UnixTime};
@@ -23,6 +23,9 @@ use crate::{
     verify::settled_state::{SettledState, SettledStateError},
 };
 
+/// How many newest blocks are tried. A reorganisation can take a block back between its header and the proof of its state.
+const BLOCKS: usize = 3;
+
 impl Client {
     /// Reads the current state on L1 with its proof. It is never older than the newest final state that this profile
     /// has seen.
@@ -31,10 +34,20 @@ impl Client {
     /// Returns [`SettledStateError`] if the Ethereum nodes do not answer or do not agree, if their proof is wrong, if the
     /// newest block is too old or from the future, if the verifiers changed, or if the state is older than one that was seen.
     pub async fn settled_state(&self) -> Result<SettledState, SettledStateError> {
+        let mut header = self.newest_header().await?;
+        for _ in 1..BLOCKS {
+            match self.settled_state_in(&header).await {
+                Err(SettledStateError::Proof(error)) => header = self.newer_header(&header, error).await?,
+                read => return read,
+            }
+        }
+        self.settled_state_in(&header).await
+    }
+
+    async fn settled_state_in(&self, header: &VerifiedHeader) -> Result<SettledState, SettledStateError> {
         let (headers, nodes, instance, seen) = (&*self.headers, &self.nodes, self.instance(), self.profile.seen());
-        let header = self.newest_header().await?;
-        let newest = SettledState::read(nodes, &instance, &header).await?;
-        newest.check_sizes(nodes, (instance.contract, &header), self.sizes).await?;
+        let newest = SettledState::read(nodes, &instance, header).await?;
+        newest.check_sizes(nodes, (instance.contract, header), self.sizes).await?;
         let (finality, deployed_at) = (self.finality, self.rollup.deployed_at());
         let last = SettledState::read_final(headers, nodes, &instance, finality, &newest, deployed_at).await?;
         if let Some(last) = last {
@@ -51,6 +64,15 @@ impl Client {
         Ok(header)
     }
 
+    /// L1's newest block, after the state of `old` could not be proved.
+    ///
+    /// # Errors
+    /// The error of the proof if `old` is still the newest block: then the proof is wrong, and the block did not go.
+    async fn newer_header(&self, old: &VerifiedHeader, error: ProofError) -> Result<VerifiedHeader, SettledStateError> {
+        let newest = self.newest_header().await?;
+        if newest.hash() == old.hash() { Err(error.into()) } else { Ok(newest) }
+    }
+
     /// Whether guardians agreed to give this account to somebody: to whom, and from when on. The owner can cancel until then. Proved, so that no
     /// Ethereum node hides it.
     ///
@@ -58,8 +80,16 @@ impl Client {
     /// The same as [`Self::settled_state`], and if this participant has no account.
     pub async fn waiting_recovery(&self) -> Result<Option<(Address, UnixTime)>, ClientError> {
         let (contract, slot) = (self.instance().contract, recovery_slot(self.account()?));
-        let header = self.newest_header().await?;
-        let proof = self.nodes.proof(contract, &[slot], &header).await.map_err(SettledStateError::from)?;
+        let mut header = self.newest_header().await?;
+        let mut tried = 1;
+        let proof = loop {
+            match self.nodes.proof(contract, &[slot], &header).await {
+                Ok(proof) => break proof,
+                Err(error) if tried < BLOCKS => header = self.newer_header(&header, error).await?,
+                Err(error) => return Err(SettledStateError::from(error).into()),
+            }
+            tried += 1;
+        };
         let word = verify_storage(header.state_root(), contract, slot, &proof).map_err(SettledStateError::from)?;
         Ok(waiting_recovery(word))
     }

@@ -1,7 +1,10 @@
 //! Ethereum nodes that show another chain than they have: a transport between the client and the chain.
 
 use std::{
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -11,9 +14,10 @@ use alloy::{
         json_rpc::{RequestPacket, Response, ResponsePacket, ResponsePayload},
         types::{Block, Header as RpcHeader},
     },
-    transports::{BoxTransport, TransportError, TransportFut},
+    transports::{BoxTransport, TransportError, TransportErrorKind, TransportFut},
 };
 use emr_chain::endpoint::Endpoint;
+use emr_devnet::EmbeddedChain;
 use serde_json::Value;
 use tower::Service;
 
@@ -34,19 +38,42 @@ pub(crate) enum Lie {
     EmptySlots,
     /// It passes no transaction on, and says that each is this one, which it mined before.
     Swallows(B256),
+    /// Honest, but each of the first proofs meets a reorganisation that takes back the newest block.
+    Reorganises {
+        /// How many proofs.
+        proofs: usize,
+    },
     /// All its blocks are this many seconds younger than they are. Negative for older.
     Shifts(i64),
 }
 
 /// The scene's chain as a node shows it.
 pub(crate) fn shown(scene: &Scene, lie: Lie) -> Endpoint {
-    Endpoint::in_process(Liar { inner: BoxTransport::new(scene.chain.transport()), lie })
+    let reorganisations = match lie {
+        Lie::Reorganises { proofs } => proofs,
+        _ => 0,
+    };
+    Endpoint::in_process(Liar {
+        inner: BoxTransport::new(scene.chain.transport()),
+        lie,
+        chain: scene.chain.clone(),
+        reorganisations: Arc::new(AtomicUsize::new(reorganisations)),
+    })
+}
+
+/// Takes back the newest block of a chain. An empty one comes in its place.
+fn reorganise(chain: &EmbeddedChain) -> Result<(), TransportError> {
+    let depth = serde_json::value::to_raw_value(&[1]).map_err(TransportError::ser_err)?;
+    chain.request("anvil_reorg", Some(&depth)).map(drop).map_err(TransportErrorKind::custom)
 }
 
 #[derive(Clone)]
 struct Liar {
     inner: BoxTransport,
     lie: Lie,
+    chain: EmbeddedChain,
+    /// How many more there are.
+    reorganisations: Arc<AtomicUsize>,
 }
 
 impl Service<RequestPacket> for Liar {
@@ -67,6 +94,13 @@ impl Service<RequestPacket> for Liar {
                 let hash = serde_json::value::to_raw_value(&earlier).map_err(TransportError::ser_err)?;
                 Ok(ResponsePacket::Single(Response { id, payload: ResponsePayload::Success(hash) }))
             });
+        }
+        let fewer = |left: usize| left.checked_sub(1);
+        if &*method == "eth_getProof"
+            && self.reorganisations.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok()
+            && let Err(error) = reorganise(&self.chain)
+        {
+            return Box::pin(std::future::ready(Err(error)));
         }
         let answer = self.inner.call(packet);
         Box::pin(async move {

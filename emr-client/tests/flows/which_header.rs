@@ -2,6 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use alloy::{
+    network::TransactionBuilder,
+    primitives::{Address, U256},
+    providers::Provider,
+    rpc::types::TransactionRequest,
+};
 use emr_chain::header::{
     HeaderError,
     age::{HeaderAge, HeaderAgeError},
@@ -56,6 +62,32 @@ async fn one_of_three_ethereum_nodes_stops_nobody() -> TestResult {
         patient.revoke(doctor.account()?, ClassMask::ALL).await?;
         patient.grant(&handed_over(&doctor), &terms(Rights::READ | Rights::WRITE, ClassMask::ALL)).await?;
     }
+    Ok(())
+}
+
+/// A block that goes between its header and the proof of its state is no lie: the next one is proved.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_block_that_goes_is_asked_for_again() -> TestResult {
+    let scene = Scene::where_these_have_ether([STRANGER.address()]).await?;
+    drop(scene.registered(PATIENT).await?);
+    let sender = scene.client(STRANGER).await?;
+    let provider = sender.rollup().provider();
+    // The newest block changes the state, so that the block which takes its place has another one.
+    let pay = || async {
+        let payment = TransactionRequest::default().with_to(Address::repeat_byte(9)).with_value(U256::from(1));
+        provider.send_transaction(payment).await?.get_receipt().await
+    };
+    pay().await?;
+    let patient = client(&scene, PATIENT, &[Lie::Reorganises { proofs: 1 }]).await??;
+    let settled = patient.settled_state().await?;
+    assert_eq!(settled, scene.client(HOSPITAL).await?.settled_state().await?);
+    // The node took the payment back, so this proves that the first proof was for a block that went.
+    assert_eq!(provider.get_balance(Address::repeat_byte(9)).await?, U256::ZERO);
+
+    pay().await?;
+    let patient = client(&scene, PATIENT, &[Lie::Reorganises { proofs: 1 }]).await??;
+    assert_eq!(patient.waiting_recovery().await?, None);
+    assert_eq!(provider.get_balance(Address::repeat_byte(9)).await?, U256::ZERO);
     Ok(())
 }
 

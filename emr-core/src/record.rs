@@ -7,24 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::codec::{CodecError, decode, encode};
 use crate::key::Key;
+use crate::original::{BadCuts, OriginalDocument};
 use crate::value::Value;
-
-/// The document that a record was imported from, byte for byte.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct OriginalDocument {
-    /// Its media type: `application/fhir+json`.
-    pub media_type: String,
-    /// The document.
-    #[serde(with = "serde_bytes")]
-    pub bytes: Vec<u8>,
-}
-
-impl std::fmt::Debug for OriginalDocument {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "OriginalDocument({}, {} bytes)", self.media_type, self.bytes.len())
-    }
-}
 
 /// Why something is not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +17,9 @@ pub enum RecordError {
     /// There are more than [`Record::MAX_FIELDS`] fields.
     #[error("a record has at most {} fields: split it into several records", Record::MAX_FIELDS)]
     TooManyFields,
+    /// The cuts of the original document are not a list that it can have.
+    #[error(transparent)]
+    Cuts(#[from] BadCuts),
     /// The bytes are not a record, or there are too many.
     #[error(transparent)]
     Codec(#[from] CodecError),
@@ -44,7 +31,7 @@ pub enum RecordError {
 /// export returns the same bytes. Changing a field drops the document, because the two would contradict each other.
 ///
 /// DAG-CBOR: a map of `type` (`"emr/record/v1"`), `fields` (a list of `[key, value]`, keys strictly ascending) and, if
-/// there is one, `original` (a map of `media-type` and `bytes`). At most [`Record::MAX_BYTES`] bytes.
+/// there is one, `original` ([`OriginalDocument`]). At most [`Record::MAX_BYTES`] bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     fields: BTreeMap<Key, Value>,
@@ -66,10 +53,14 @@ impl Record {
     /// agree with the document. Exporters check it again.
     ///
     /// # Errors
-    /// Returns [`RecordError::TooManyFields`] beyond [`Record::MAX_FIELDS`].
+    /// Returns [`RecordError::TooManyFields`] beyond [`Record::MAX_FIELDS`], and [`RecordError::Cuts`] if the original
+    /// document's cuts are not ascending positions in it.
     pub fn from_fields(fields: BTreeMap<Key, Value>, original: Option<OriginalDocument>) -> Result<Self, RecordError> {
         if fields.len() > Self::MAX_FIELDS {
             return Err(RecordError::TooManyFields);
+        }
+        if let Some(original) = &original {
+            original.check_cuts()?;
         }
         Ok(Self { fields, original })
     }

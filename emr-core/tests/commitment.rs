@@ -13,7 +13,11 @@ const SEED: SaltSeed = SaltSeed::new([5; 32]);
 
 fn record(fields: u32, original: bool) -> Result<Record, Anything> {
     let fields = (0..fields).map(|i| Ok((Key::new(format!("Patient.field-{i:03}"))?, Value::Integer(i.into()))));
-    let original = original.then(|| OriginalDocument { media_type: "text/plain".into(), bytes: b"as it was".to_vec() });
+    let original = original.then(|| OriginalDocument {
+        media_type: "text/plain".into(),
+        bytes: b"as it was".to_vec(),
+        cuts: vec![],
+    });
     Ok(Record::from_fields(fields.collect::<Result<_, Anything>>()?, original)?)
 }
 
@@ -42,7 +46,7 @@ fn vector() -> Result<(), Anything> {
     let mut record = Record::new();
     record.insert("b".parse()?, Value::Integer(1))?;
     record.insert("a".parse()?, Value::Text("x".into()))?;
-    let original = OriginalDocument { media_type: "text/plain".into(), bytes: vec![7] };
+    let original = OriginalDocument { media_type: "text/plain".into(), bytes: vec![7], cuts: vec![] };
     let record = Record::from_fields(record.fields().clone(), Some(original))?;
 
     let leaf = |name: &str, value: &str| {
@@ -74,8 +78,14 @@ fn the_root_depends_on_everything() -> Result<(), Anything> {
     let base = record(5, true)?;
     let mut roots = vec![root(&base, &SEED), root(&base, &SaltSeed::new([6; 32])), root(&record(5, false)?, &SEED)];
     let with = |original: OriginalDocument| Record::from_fields(base.fields().clone(), Some(original));
-    roots.push(root(&with(OriginalDocument { media_type: "text/plain".into(), bytes: b"as it is".to_vec() })?, &SEED));
-    roots.push(root(&with(OriginalDocument { media_type: "text/html".into(), bytes: b"as it was".to_vec() })?, &SEED));
+    roots.push(root(
+        &with(OriginalDocument { media_type: "text/plain".into(), bytes: b"as it is".to_vec(), cuts: vec![] })?,
+        &SEED,
+    ));
+    roots.push(root(
+        &with(OriginalDocument { media_type: "text/html".into(), bytes: b"as it was".to_vec(), cuts: vec![] })?,
+        &SEED,
+    ));
     for key in base.fields().keys() {
         let mut other = record(5, false)?;
         other.insert(key.clone(), Value::Integer(99))?;

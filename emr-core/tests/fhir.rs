@@ -217,11 +217,12 @@ fn a_document_that_contradicts_the_fields_is_not_exported() -> Result<(), Anythi
         ),
         (br#"{"resourceType":"Patient","active":true}"#, "Patient.gender"),
     ] {
-        let original = OriginalDocument { media_type: "application/fhir+json".into(), bytes: other.to_vec() };
+        let original =
+            OriginalDocument { media_type: "application/fhir+json".into(), bytes: other.to_vec(), cuts: vec![] };
         let forged = Record::from_fields(record.fields().clone(), Some(original))?;
         assert_eq!(export(&forged), Err(FhirError::Contradicts(key.parse()?)));
     }
-    let original = OriginalDocument { media_type: "application/dicom".into(), bytes: vec![] };
+    let original = OriginalDocument { media_type: "application/dicom".into(), bytes: vec![], cuts: vec![] };
     let image = Record::from_fields(record.fields().clone(), Some(original))?;
     assert_eq!(export(&image), Err(FhirError::OtherFormat("application/dicom".into())));
     Ok(())

@@ -50,7 +50,8 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn record() -> impl Strategy<Value = Record> {
-    let original = vec(any::<u8>(), 0..60).prop_map(|bytes| OriginalDocument { media_type: "a/b".into(), bytes });
+    let original =
+        vec(any::<u8>(), 0..60).prop_map(|bytes| OriginalDocument { media_type: "a/b".into(), bytes, cuts: vec![] });
     (btree_map(key(), value(), 0..12), option::of(original))
         .prop_filter_map("a record", |(fields, original)| Record::from_fields(fields, original).ok())
 }
@@ -71,7 +72,7 @@ fn vector() -> Result<(), Anything> {
     );
     assert_eq!(hex::encode(record.to_dag_cbor()?), bare);
 
-    let original = OriginalDocument { media_type: "text/plain".into(), bytes: vec![7] };
+    let original = OriginalDocument { media_type: "text/plain".into(), bytes: vec![7], cuts: vec![] };
     let record = Record::from_fields(record.fields().clone(), Some(original))?;
     let with_original = format!(
         "a3{}68{}a265{}41076a{}6a{}",
@@ -88,7 +89,7 @@ fn vector() -> Result<(), Anything> {
 
 #[test]
 fn a_change_drops_the_original_document() -> Result<(), Anything> {
-    let original = OriginalDocument { media_type: "text/plain".into(), bytes: vec![7] };
+    let original = OriginalDocument { media_type: "text/plain".into(), bytes: vec![7], cuts: vec![] };
     let key: Key = "a".parse()?;
     let fields = BTreeMap::from([(key.clone(), Value::Bool(true))]);
     let fresh = Record::from_fields(fields, Some(original))?;

@@ -80,6 +80,26 @@ pub enum FhirError {
     /// The record's fields differ from the original document that the record carries.
     #[error("the record's original document has another {0}: do not rely on this record, ask its author")]
     Contradicts(Key),
+    /// The record's original document has a cut where no file can be.
+    #[error(
+        "the record's original document has no place for a file at byte {0}: do not rely on this record, ask its author"
+    )]
+    Cut(u64),
+    /// The document is not complete without attachments of the record.
+    #[error(
+        "{0} files belong into this document and are attachments of the record: export it together with their content"
+    )]
+    Attachments(usize),
+    /// There are not as many links as embedded files.
+    #[error(
+        "the document has {embedded} embedded files, but {links} links were given: give one for each, in their order"
+    )]
+    Links {
+        /// The number of files.
+        embedded: usize,
+        /// The number of links.
+        links: usize,
+    },
     /// The record carries an original document of another format.
     #[error("the record's original document is {0}, not {MEDIA_TYPE}: save the document as it is")]
     OtherFormat(String),

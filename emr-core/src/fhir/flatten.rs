@@ -1,15 +1,60 @@
 //! From FHIR JSON to fields.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::json::{Scanner, Start};
+use super::media_type::media_type;
 use super::{FhirError, MAX_BYTES, MAX_DEPTH, MAX_MEMBERS};
 use crate::key::Key;
 use crate::record::Record;
 use crate::value::{Code, Decimal, Quantity, Value};
 
-/// Reads a resource into fields whose keys start with the resource's type. Checks the JSON, not FHIR's definitions.
-pub(super) fn flatten(document: &[u8]) -> Result<BTreeMap<Key, Value>, FhirError> {
+/// A resource as fields, without the texts at places for files.
+pub(super) struct Flat<'a> {
+    resource_type: String,
+    fields: Vec<(String, Value)>,
+    /// The places for files, in the order of the document.
+    pub(super) places: Vec<Place<'a>>,
+}
+
+/// Where FHIR puts the content of a file: a string without escapes that is the member `data` of an object, beside a
+/// string `contentType` or in a Binary.
+pub(super) struct Place<'a> {
+    path: String,
+    /// Where the text starts in the document, after the quotation mark.
+    pub(super) at: usize,
+    /// The text, which is base64 in valid documents.
+    pub(super) text: &'a str,
+    /// The media type that the object states.
+    pub(super) media_type: String,
+}
+
+impl Flat<'_> {
+    /// The type that the resource states.
+    pub(super) fn resource_type(&self) -> &str {
+        &self.resource_type
+    }
+
+    /// The key of a place.
+    pub(super) fn key(&self, place: &Place<'_>) -> Result<Key, FhirError> {
+        Ok(Key::new(format!("{}.{}", self.resource_type, place.path))?)
+    }
+
+    /// Makes a text field of the text at a place.
+    pub(super) fn keep(&mut self, place: Place<'_>) {
+        self.fields.push((place.path, scalar(Cow::Borrowed(place.text))));
+    }
+
+    /// The fields. Keys start with the resource's type. Places that are still there give no field.
+    pub(super) fn into_fields(self) -> Result<BTreeMap<Key, Value>, FhirError> {
+        let key = |path: String| Key::new(format!("{}.{path}", self.resource_type));
+        self.fields.into_iter().map(|(path, value)| Ok((key(path)?, value))).collect()
+    }
+}
+
+/// Reads a resource. Checks the JSON, not FHIR's definitions.
+pub(super) fn flatten(document: &[u8]) -> Result<Flat<'_>, FhirError> {
     if document.len() > MAX_BYTES {
         return Err(FhirError::TooLarge(document.len()));
     }
@@ -17,6 +62,7 @@ pub(super) fn flatten(document: &[u8]) -> Result<BTreeMap<Key, Value>, FhirError
         scanner: Scanner::new(document)?,
         path: String::new(),
         fields: Vec::new(),
+        places: Vec::new(),
         budget: Record::MAX_BYTES,
         containers: Record::MAX_FIELDS,
     };
@@ -26,7 +72,8 @@ pub(super) fn flatten(document: &[u8]) -> Result<BTreeMap<Key, Value>, FhirError
     flattener.object(1)?;
     flattener.scanner.end()?;
 
-    let resource_type = flattener.fields.iter().find_map(|(path, value)| match value {
+    let Flattener { fields, mut places, .. } = flattener;
+    let resource_type = fields.iter().find_map(|(path, value)| match value {
         Value::Text(name) if path == "resourceType" => Some(name.clone()),
         _ => None,
     });
@@ -34,8 +81,17 @@ pub(super) fn flatten(document: &[u8]) -> Result<BTreeMap<Key, Value>, FhirError
     if !fhirkit::r4::RESOURCE_TYPES.contains(&resource_type.as_str()) {
         return Err(FhirError::UnknownResource(resource_type.chars().take(80).collect()));
     }
-    let key = |path: String| Key::new(format!("{resource_type}.{path}"));
-    flattener.fields.into_iter().map(|(path, value)| Ok((key(path)?, value))).collect()
+    // A place becomes known where its object ends, and an outer object ends after an inner one.
+    places.sort_unstable_by_key(|place| place.at);
+    Ok(Flat { resource_type, fields, places })
+}
+
+/// The value of a string.
+fn scalar(text: Cow<'_, str>) -> Value {
+    match text.parse() {
+        Ok(date_time) => Value::DateTime(date_time),
+        Err(_) => Value::Text(text.into_owned()),
+    }
 }
 
 struct Flattener<'a> {
@@ -43,26 +99,45 @@ struct Flattener<'a> {
     /// The path of the scanner's position.
     path: String,
     fields: Vec<(String, Value)>,
+    places: Vec<Place<'a>>,
     /// How many more bytes of paths and values are allowed.
     budget: usize,
     /// How many more objects and arrays are allowed. The limit is that of fields.
     containers: usize,
 }
 
-impl Flattener<'_> {
+impl<'a> Flattener<'a> {
     fn value(&mut self, depth: usize) -> Result<(), FhirError> {
-        let value = match self.scanner.value()? {
+        let start = self.scanner.value()?;
+        self.rest(start, depth)
+    }
+
+    /// Reads the rest of a value.
+    fn rest(&mut self, start: Start<'a>, depth: usize) -> Result<(), FhirError> {
+        let value = match start {
             Start::Object => return self.object(depth + 1),
             Start::Array => return self.array(depth + 1),
-            Start::String(text) => match text.parse() {
-                Ok(date_time) => Value::DateTime(date_time),
-                Err(_) => Value::Text(text.into_owned()),
-            },
+            Start::String(text) => scalar(text),
             Start::Number(number) => self.number(number)?,
             Start::Bool(value) => Value::Bool(value),
             Start::Null => Value::Null,
         };
-        self.push(value)
+        let size = if let Value::Text(text) = &value { text.len() } else { 0 };
+        self.count(size)?;
+        self.fields.push((self.path.clone(), value));
+        Ok(())
+    }
+
+    /// Reads the member `data`. Returns the text and its position if it is a string without escapes: then its object
+    /// decides what becomes of it.
+    fn data(&mut self, depth: usize) -> Result<Option<(usize, &'a str)>, FhirError> {
+        match self.scanner.value()? {
+            Start::String(Cow::Borrowed(text)) => {
+                self.count(text.len())?;
+                Ok(Some((self.scanner.before_quotation_mark() - text.len(), text)))
+            }
+            start => self.rest(start, depth).map(|()| None),
+        }
     }
 
     /// A whole number that fits 64 bits and is in its shortest form becomes an integer. Any other number becomes a
@@ -77,33 +152,37 @@ impl Flattener<'_> {
         }
     }
 
-    fn push(&mut self, value: Value) -> Result<(), FhirError> {
-        let size = self.path.len() + if let Value::Text(text) = &value { text.len() } else { 0 };
+    /// Counts a field at the current path.
+    fn count(&mut self, value: usize) -> Result<(), FhirError> {
+        let size = self.path.len() + value;
         self.budget = self.budget.checked_sub(size).ok_or(FhirError::TooManyFields)?;
-        if self.fields.len() == Record::MAX_FIELDS {
+        if self.fields.len() + self.places.len() >= Record::MAX_FIELDS {
             return Err(FhirError::TooManyFields);
         }
-        self.fields.push((self.path.clone(), value));
         Ok(())
     }
 
     /// Runs `inner` with the path extended by one segment.
-    fn under(
+    fn under<T>(
         &mut self,
         segment: &str,
-        inner: impl FnOnce(&mut Self) -> Result<(), FhirError>,
-    ) -> Result<(), FhirError> {
+        inner: impl FnOnce(&mut Self) -> Result<T, FhirError>,
+    ) -> Result<T, FhirError> {
         let len = self.path.len();
-        if len > 0 {
-            self.path.push('.');
-        }
-        self.path.push_str(segment);
+        self.extend(segment);
         if self.path.len() > Key::MAX_BYTES {
             return Err(crate::key::KeyError::TooLong(self.path.len()).into());
         }
-        inner(self)?;
+        let result = inner(self)?;
         self.path.truncate(len);
-        Ok(())
+        Ok(result)
+    }
+
+    fn extend(&mut self, segment: &str) {
+        if !self.path.is_empty() {
+            self.path.push('.');
+        }
+        self.path.push_str(segment);
     }
 
     /// Checks depth and number of containers where an object or array opens.
@@ -129,6 +208,7 @@ impl Flattener<'_> {
         }
         let first = self.fields.len();
         let mut names = BTreeSet::new();
+        let (mut data, mut content_type, mut resource_type) = (None, None, None);
         loop {
             let name = self.scanner.name()?;
             let is_element = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -143,17 +223,56 @@ impl Flattener<'_> {
             if names.contains(&name) {
                 return self.under(&name, |here| Err(FhirError::Duplicate { path: here.path.clone() }));
             }
-            self.under(&name, |here| here.value(depth))?;
+            let at = self.fields.len();
+            match &*name {
+                "data" => data = self.under(&name, |here| here.data(depth))?,
+                _ => self.under(&name, |here| here.value(depth))?,
+            }
+            match &*name {
+                "contentType" => content_type = Some(at),
+                "resourceType" => resource_type = Some(at),
+                _ => {}
+            }
             names.insert(name);
             if !self.scanner.next_is(",") {
                 break;
             }
         }
         self.scanner.require("}", "a comma or a closing brace")?;
+        if let Some((at, text)) = data {
+            let content_type = content_type.and_then(|field| self.string(field, "contentType"));
+            let in_binary = resource_type.and_then(|field| self.string(field, "resourceType")) == Some("Binary");
+            let media_type = (content_type.is_some() || in_binary).then(|| media_type(content_type));
+            self.end_data(at, text, media_type);
+        }
         if depth > 1 {
             self.fold(first, names.len());
         }
         Ok(())
+    }
+
+    /// The text of the member `name` of the current object, if it is a string. `field` is where its first field would
+    /// be.
+    fn string(&self, field: usize, name: &str) -> Option<&str> {
+        let (path, value) = self.fields.get(field)?;
+        let is_member = path[self.path.len()..].trim_start_matches('.') == name;
+        match value {
+            Value::Text(text) if is_member => Some(text),
+            Value::DateTime(text) if is_member => Some(text.as_str()),
+            _ => None,
+        }
+    }
+
+    /// Decides at the end of an object what its member `data` is: a place for a file if there is a media type.
+    fn end_data(&mut self, at: usize, text: &'a str, media_type: Option<String>) {
+        let len = self.path.len();
+        self.extend("data");
+        let path = self.path.clone();
+        self.path.truncate(len);
+        match media_type {
+            Some(media_type) => self.places.push(Place { path, at, text, media_type }),
+            None => self.fields.push((path, scalar(Cow::Borrowed(text)))),
+        }
     }
 
     /// Reads an array whose `[` has been read.

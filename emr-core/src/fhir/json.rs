@@ -52,6 +52,11 @@ impl<'a> Scanner<'a> {
         (before.matches('\n').count() + 1, line.chars().count() + 1)
     }
 
+    /// The position of the quotation mark that ended the string just read.
+    pub(super) fn before_quotation_mark(&self) -> usize {
+        self.at.saturating_sub(1)
+    }
+
     fn expected(&self, expected: &'static str) -> FhirError {
         let (line, column) = self.position();
         FhirError::NotJson { line, column, expected }

@@ -3,9 +3,16 @@
 use std::collections::BTreeMap;
 
 use super::FhirError;
+use super::export::File;
 use crate::key::Key;
-use crate::record::Record;
 use crate::value::{Code, Quantity, Value};
+
+/// JSON that is being written, and the files that belong into it.
+#[derive(Default)]
+struct Json<'a> {
+    text: String,
+    files: Vec<File<'a>>,
+}
 
 /// A node of the JSON tree: a scalar value, or the items or members by segment.
 enum Node<'a> {
@@ -31,11 +38,13 @@ impl<'a> Segment<'a> {
     }
 }
 
-/// Writes the resource that the fields describe.
-pub(super) fn rebuild(record: &Record) -> Result<Vec<u8>, FhirError> {
+/// Writes the resource that the fields describe. Attachments are empty strings in it, and are returned beside it.
+pub(super) fn rebuild<'a>(
+    fields: impl Iterator<Item = (&'a Key, &'a Value)>,
+) -> Result<(Vec<u8>, Vec<File<'a>>), FhirError> {
     let mut root = Node::Inner(BTreeMap::new());
     let mut resource_type = None;
-    for (key, value) in record.fields() {
+    for (key, value) in fields {
         let unmappable = || FhirError::NotMappable(key.clone());
         let mut segments = key.segments();
         // The first segment is the resource's type, the same in all keys. The type is also a field.
@@ -53,22 +62,22 @@ pub(super) fn rebuild(record: &Record) -> Result<Vec<u8>, FhirError> {
             _ => return Err(unmappable()),
         }
     }
-    let mut json = String::new();
+    let mut json = Json::default();
     root.write(&mut json)?;
-    Ok(json.into_bytes())
+    Ok((json.text.into_bytes(), json.files))
 }
 
-impl Node<'_> {
-    fn write(&self, json: &mut String) -> Result<(), FhirError> {
+impl<'a> Node<'a> {
+    fn write(&self, json: &mut Json<'a>) -> Result<(), FhirError> {
         let children = match self {
             Self::Value(key, value) => return write_value(key, value, json),
             Self::Inner(children) => children,
         };
         let is_array = matches!(children.keys().next(), Some(Segment::Item(_)));
-        json.push(if is_array { '[' } else { '{' });
+        json.text.push(if is_array { '[' } else { '{' });
         for (position, (segment, child)) in children.iter().enumerate() {
             if position > 0 {
-                json.push(',');
+                json.text.push(',');
             }
             let name = match segment {
                 Segment::Item(index) if *index == position => None,
@@ -78,16 +87,16 @@ impl Node<'_> {
                 _ => return Err(child.first_key().map_or(FhirError::Empty, |key| FhirError::NotMappable(key.clone()))),
             };
             if let Some(name) = name {
-                write_text(name, json);
-                json.push(':');
+                write_text(name, &mut json.text);
+                json.text.push(':');
             }
             child.write(json)?;
         }
-        json.push(if is_array { ']' } else { '}' });
+        json.text.push(if is_array { ']' } else { '}' });
         Ok(())
     }
 
-    fn first_key(&self) -> Option<&Key> {
+    fn first_key(&self) -> Option<&'a Key> {
         match self {
             Self::Value(key, _) => Some(key),
             Self::Inner(children) => children.values().find_map(Self::first_key),
@@ -95,7 +104,7 @@ impl Node<'_> {
     }
 }
 
-fn write_value(key: &Key, value: &Value, json: &mut String) -> Result<(), FhirError> {
+fn write_value<'a>(key: &'a Key, value: &'a Value, Json { text: json, files }: &mut Json<'a>) -> Result<(), FhirError> {
     match value {
         Value::Null => json.push_str("null"),
         Value::Bool(value) => json.push_str(if *value { "true" } else { "false" }),
@@ -118,7 +127,12 @@ fn write_value(key: &Key, value: &Value, json: &mut String) -> Result<(), FhirEr
             write_members(texts.map(|(name, text)| (name, text.as_ref())), json);
             json.push('}');
         }
-        Value::Bytes(_) | Value::Attachment(_) => return Err(FhirError::NotMappable(key.clone())),
+        Value::Attachment(attachment) => {
+            json.push('"');
+            files.push(File { at: json.len(), key, attachment });
+            json.push('"');
+        }
+        Value::Bytes(_) => return Err(FhirError::NotMappable(key.clone())),
     }
     Ok(())
 }

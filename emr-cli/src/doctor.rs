@@ -17,6 +17,7 @@ use crate::{
     account, break_glass, cards,
     close::Close,
     delegate,
+    disclose::Check,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
     invite, money, on_l1,
     options::{Options, RecordName, parse_purpose},
@@ -148,6 +149,8 @@ enum Command {
         #[arg(long, value_name = "CARD")]
         patient: Option<PathBuf>,
     },
+    /// Check a file of `emr-patient disclose`, and print what it shows; needs no identity
+    Check(Check),
     /// List operations that are not settled yet; retry or discard refused records
     #[command(subcommand)]
     Outbox(outbox::Command),
@@ -266,6 +269,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             records::checked(name, &retrieved, json)?;
             records::require_settled(name, &retrieved)
         }
+        Command::Check(arguments) => arguments.run(&options).await,
         Command::Rotate(arguments) => arguments.run(&options, DOCTOR).await,
         Command::Close(arguments) => arguments.run(&options, DOCTOR).await,
         Command::Owner(command) => ownership::run(&options, DOCTOR, command).await,

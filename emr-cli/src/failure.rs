@@ -30,6 +30,8 @@ pub enum Exit {
     Storage = 7,
     /// The identity file or its passphrase is wrong.
     Identity = 8,
+    /// A disclosure holds, but its block was not compared with the chain, or is not final yet. What it shows was printed.
+    Unconfirmed = 9,
 }
 
 /// The meanings of [`Exit`], for `--help`.
@@ -42,7 +44,8 @@ pub const EXIT_CODES: &str = "Exit codes:
   5  not reachable, in use, or not settled yet; try again later
   6  something does not verify
   7  a file cannot be written, or the disk is full
-  8  identity file or passphrase";
+  8  identity file or passphrase
+  9  a disclosure holds, but its block is not confirmed by the chain";
 
 impl Exit {
     /// The code of a failure without a more specific one: the name of its exit code.
@@ -56,6 +59,7 @@ impl Exit {
             Self::Unverified => "unverified",
             Self::Storage => "storage",
             Self::Identity => "identity",
+            Self::Unconfirmed => "unconfirmed",
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod close;
 pub mod delegate;
 #[cfg(feature = "hospital")]
 pub mod demo;
+pub mod disclose;
 pub mod doctor;
 pub mod failure;
 pub mod force;

@@ -16,6 +16,7 @@ use crate::{
     account,
     close::Close,
     delegate,
+    disclose::{Check, Disclose},
     failure::{EXIT_CODES, Exit, Failure, OrExit},
     force::{self, Force},
     light::{Access, Audit, Grants, LightAnswer},
@@ -133,6 +134,10 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Write a file that shows chosen fields of a record, with proof, to somebody without an account
+    Disclose(Disclose),
+    /// Check a file of `disclose`, and print what it shows; needs no identity
+    Check(Check),
     /// Delete a record permanently; its space is free a day after the deletion is settled
     Delete {
         /// The record: PATIENT/SLOT
@@ -252,6 +257,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let retrieved = records::fetch(&client, &card, name, None).await?;
             records::output(name, &retrieved, output.as_deref(), json)
         }
+        Command::Disclose(arguments) => arguments.run(&open(&options).await?, json).await,
+        Command::Check(arguments) => arguments.run(&options).await,
         Command::Delete { record: name, wait } => {
             let client = open(&options).await?;
             let card = client.card();

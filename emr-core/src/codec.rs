@@ -34,12 +34,18 @@ pub enum CodecError {
 }
 
 /// The canonical bytes.
-pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+///
+/// # Panics
+/// If the value is not plain data: maps must have text as keys.
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     serde_ipld_dagcbor::to_vec(value).expect("maps with text keys in memory always encode")
 }
 
-/// Decodes canonical bytes, at most `limit` of them.
-pub(crate) fn decode<T: Serialize + DeserializeOwned>(
+/// Decodes canonical bytes, at most `limit` of them. `what` names the type in errors.
+///
+/// # Errors
+/// Returns [`CodecError`] if there are too many bytes, or if they are not the canonical form of this type.
+pub fn decode<T: Serialize + DeserializeOwned>(
     what: &'static str,
     limit: usize,
     bytes: &[u8],

@@ -13,6 +13,7 @@ use alloy::{
     network::EthereumWallet,
     primitives::{Address, B256, U256},
     providers::{DynProvider, Provider},
+    rlp,
     rpc::types::EIP1186AccountProofResponse,
     transports::BoxTransport,
 };
@@ -20,7 +21,7 @@ use alloy::{
 use crate::{
     endpoint::{Endpoint, EndpointError, expect_chain_id},
     header::{Agreement, Answers, HeaderSource, OneNode, Said},
-    proof::{ProofError, VerifiedHeader, verify_storage},
+    proof::{ProofError, VerifiedHeader, verify_header_rlp, verify_storage},
 };
 use transport::AnyOf;
 
@@ -185,6 +186,24 @@ impl EthereumNodes {
         Err(ProofError::NoNode { number: header.number(), answers })
     }
 
+    /// The header of a block in RLP. Its hash is checked, so any node can give it. The nodes are asked one after the other.
+    ///
+    /// # Errors
+    /// Returns [`ProofError`] if no node gives it.
+    pub async fn header_rlp(&self, header: &VerifiedHeader) -> Result<Vec<u8>, ProofError> {
+        let mut last = ProofError::UnknownBlock(BlockId::hash(header.hash()));
+        for node in self.order() {
+            let member = &self.members[node];
+            match member.in_time(header_rlp(member, header)).await {
+                Ok(Ok(bytes)) => return Ok(bytes),
+                Ok(Err(error)) => last = error,
+                Err(_) => {}
+            }
+            self.put_last(node);
+        }
+        Err(last)
+    }
+
     pub(crate) fn members(&self) -> &[Member] {
         &self.members
     }
@@ -221,4 +240,12 @@ async fn proof(
         verify_storage(header.state_root(), contract, *slot, &proof)?;
     }
     Ok(proof)
+}
+
+async fn header_rlp(member: &Member, header: &VerifiedHeader) -> Result<Vec<u8>, ProofError> {
+    let at = BlockId::hash(header.hash());
+    let block = member.provider.get_block(at).await?.ok_or(ProofError::UnknownBlock(at))?;
+    let bytes = rlp::encode(&block.header.inner);
+    verify_header_rlp(&bytes, header.hash())?;
+    Ok(bytes)
 }

@@ -4,6 +4,7 @@ mod ceremony;
 mod delegate;
 mod deploy;
 mod dev;
+mod disclose;
 mod ending;
 mod force;
 mod keystore;

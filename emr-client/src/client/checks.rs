@@ -26,6 +26,15 @@ use crate::{
 /// How many newest blocks are tried. A reorganisation can take a block back between its header and the proof of its state.
 const BLOCKS: usize = 3;
 
+/// The settled state in two blocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SettledBlocks {
+    /// The newest state, and the newest block.
+    pub(crate) newest: (SettledState, VerifiedHeader),
+    /// The newest final state and its block; `None` if no block with the rollup is final yet.
+    pub(crate) last: Option<(SettledState, VerifiedHeader)>,
+}
+
 impl Client {
     /// Reads the current state on L1 with its proof. It is never older than the newest final state that this profile
     /// has seen.
@@ -34,27 +43,33 @@ impl Client {
     /// Returns [`SettledStateError`] if the Ethereum nodes do not answer or do not agree, if their proof is wrong, if the
     /// newest block is too old or from the future, if the verifiers changed, or if the state is older than one that was seen.
     pub async fn settled_state(&self) -> Result<SettledState, SettledStateError> {
+        Ok(self.settled_blocks().await?.newest.0)
+    }
+
+    /// The same, with its block, and with the newest final state and its block.
+    pub(crate) async fn settled_blocks(&self) -> Result<SettledBlocks, SettledStateError> {
         let mut header = self.newest_header().await?;
         for _ in 1..BLOCKS {
-            match self.settled_state_in(&header).await {
+            match self.settled_blocks_at(&header).await {
                 Err(SettledStateError::Proof(error)) => header = self.newer_header(&header, error).await?,
                 read => return read,
             }
         }
-        self.settled_state_in(&header).await
+        self.settled_blocks_at(&header).await
     }
 
-    async fn settled_state_in(&self, header: &VerifiedHeader) -> Result<SettledState, SettledStateError> {
+    async fn settled_blocks_at(&self, header: &VerifiedHeader) -> Result<SettledBlocks, SettledStateError> {
         let (headers, nodes, instance, seen) = (&*self.headers, &self.nodes, self.instance(), self.profile.seen());
         let newest = SettledState::read(nodes, &instance, header).await?;
         newest.check_sizes(nodes, (instance.contract, header), self.sizes).await?;
         let (finality, deployed_at) = (self.finality, self.rollup.deployed_at());
-        let last = SettledState::read_final(headers, nodes, &instance, finality, &newest, deployed_at).await?;
-        if let Some(last) = last {
+        let last =
+            SettledState::read_final(headers, nodes, &instance, finality, (&newest, header), deployed_at).await?;
+        if let Some((last, _)) = last {
             seen.note(last.batches(), last.root())?;
         }
         seen.check(newest.batches(), newest.root())?;
-        Ok(newest)
+        Ok(SettledBlocks { newest: (newest, *header), last })
     }
 
     /// L1's newest block, if it is not too old.

@@ -22,6 +22,7 @@ use crate::{
     verify::card::Card,
     verify::settled_state::Finality,
 };
+pub(crate) use checks::SettledBlocks;
 use recency::Recency;
 
 /// 248 random bits as a field element: a salt.
@@ -42,11 +43,11 @@ pub struct Client {
     pub(crate) node: NodeClient,
     pub(crate) rollup: Rollup<DynProvider>,
     headers: Arc<dyn HeaderSource>,
-    nodes: EthereumNodes,
+    pub(crate) nodes: EthereumNodes,
     hospital: Option<Hospital>,
     finality: Finality,
     /// The sizes and verifiers on which this client relies if they changed since the deployment.
-    sizes: Option<SizesDigest>,
+    pub(crate) sizes: Option<SizesDigest>,
     age: Recency,
     account: Arc<RwLock<Option<AccountIndex>>>,
     turn: Arc<tokio::sync::Mutex<()>>,

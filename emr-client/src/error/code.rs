@@ -12,13 +12,15 @@ use crate::{
     error::ClientError,
     flow::{
         account_change::AccountChangeError, admission::AdmissionError, break_glass::EmergencyError,
-        delegate::DelegateError, grant::GrantError, invite::InviteError, ownership::OwnershipError,
-        register::RegisterError, retrieve::ReadError, settle_queue::SettleQueueError, upload::WriteError,
+        delegate::DelegateError, disclose::DisclosingError, grant::GrantError, invite::InviteError,
+        ownership::OwnershipError, register::RegisterError, retrieve::ReadError, settle_queue::SettleQueueError,
+        upload::WriteError,
     },
     node::NodeError,
     profile::{FileError, ProfileError, seen::SeenError},
     verify::{
-        card::CardError, membership::MembershipError, record::RecordProofError, settled_state::SettledStateError,
+        card::CardError, disclosed::DisclosedError, membership::MembershipError, record::RecordProofError,
+        settled_state::SettledStateError,
     },
 };
 
@@ -95,6 +97,8 @@ codes! {
     NotKept "not-kept" Input "no refused record with that name is kept"
     NotReadable "not-readable" Input "a kept record cannot be opened again"
     OwnerNotRegistered "owner-not-registered" Input "the owner of a card has no account yet"
+    Fields "fields" Input "these fields cannot be disclosed"
+    Disclosure "disclosure" Input "this is not a disclosure"
     NodeRefused "node-refused" Refused "the node refuses permanently"
     Revoked "revoked" Refused "access was taken back"
     AccessNotRequested "access-not-requested" Refused "access has to be requested first"
@@ -130,6 +134,7 @@ codes! {
     Contended "contended" Unavailable "others keep changing the same part of the state"
     NoHospital "no-hospital" Unavailable "the node's hospital is not registered yet"
     NotSettledYet "not-settled-yet" Unavailable "the account is not in the state yet"
+    RecordNotSettled "record-not-settled" Unavailable "the record's newest version waits for its batch"
     L1Unreachable "l1-unreachable" Unavailable "the Ethereum node does not answer, or refuses"
     L1Old "l1-old" Unavailable "the newest block of the Ethereum node is more than 30 minutes old"
     NotMined "not-mined" Unavailable "a transaction is not mined, or failed"
@@ -145,6 +150,7 @@ codes! {
     DelegationUnproved "delegation-unproved" Unverified "the node shows a delegate's grant that does not hold"
     LightCheck "light-check" Unverified "the patient's data from the node do not match L1"
     RecordUnproved "record-unproved" Unverified "the record does not open or does not verify"
+    DisclosureUnproved "disclosure-unproved" Unverified "a disclosure does not hold, or its block is not in the chain"
     ReceiptUnproved "receipt-unproved" Unverified "the receipt is not valid"
     L1Unproved "l1-unproved" Unverified "the Ethereum node's proof or answer does not hold"
     L1Disagrees "l1-disagrees" Unverified "the Ethereum nodes show different chains"
@@ -192,6 +198,8 @@ impl ClientError {
             Self::Light(_) => Code::LightCheck,
             Self::RecordProof(RecordProofError::NotLive { .. }) => Code::NoSuchRecord,
             Self::RecordProof(_) => Code::RecordUnproved,
+            Self::Disclosed(error) => disclosed(error),
+            Self::Disclosing(error) => disclosing(error),
             Self::Receipt(_) => Code::ReceiptUnproved,
             Self::Malformed(_) => Code::NodeAnswer,
             Self::OtherContract { .. }
@@ -353,6 +361,27 @@ const fn delegate(error: &DelegateError) -> Code {
         DelegateError::NoKeys | DelegateError::HandOn(_) => Code::NoKeys,
         DelegateError::NoSlot => Code::Full,
         DelegateError::Waits(_) => Code::Contended,
+    }
+}
+
+const fn disclosed(error: &DisclosedError) -> Code {
+    match error {
+        DisclosedError::TooLarge(_) | DisclosedError::Malformed(_) => Code::Disclosure,
+        DisclosedError::Broken(_) => Code::DisclosureUnproved,
+        DisclosedError::Deployment(_) | DisclosedError::CircuitVersion { .. } => Code::OtherContract,
+        DisclosedError::UnsafeSetup(_) => Code::UnsafeChain,
+        DisclosedError::SizesChanged { .. } => Code::SizesChanged,
+        DisclosedError::Card(error) => card(error),
+        DisclosedError::OtherCard(_) => Code::CardForged,
+    }
+}
+
+const fn disclosing(error: &DisclosingError) -> Code {
+    match error {
+        DisclosingError::NotAPatient => Code::NotAPatient,
+        DisclosingError::NotSettled(_) => Code::RecordNotSettled,
+        DisclosingError::Fields(_) | DisclosingError::TooLarge(_) => Code::Fields,
+        DisclosingError::OtherBlock { .. } => Code::DisclosureUnproved,
     }
 }
 

@@ -22,15 +22,17 @@ use emr_crypto::{DelegatedKeysError, DirectoryError, IdentityFileError, OwnDirec
 use crate::{
     flow::{
         account_change::AccountChangeError, admission::AdmissionError, break_glass::EmergencyError,
-        delegate::DelegateError, grant::GrantError, invite::InviteError, ownership::OwnershipError,
-        register::RegisterError, retrieve::ReadError, settle_queue::SettleQueueError, upload::WriteError,
+        delegate::DelegateError, disclose::DisclosingError, grant::GrantError, invite::InviteError,
+        ownership::OwnershipError, register::RegisterError, retrieve::ReadError, settle_queue::SettleQueueError,
+        upload::WriteError,
     },
     keys::KeyError,
     node::NodeError,
     profile::{FileError, Hospital, ProfileError, seen::SeenError},
     verify::{
         card::CardError, delegated::DelegationError, deployment::DeploymentError, directory::DirectoryCheckError,
-        light::LightError, membership::MembershipError, record::RecordProofError, settled_state::SettledStateError,
+        disclosed::DisclosedError, light::LightError, membership::MembershipError, record::RecordProofError,
+        settled_state::SettledStateError,
     },
 };
 
@@ -109,6 +111,12 @@ pub enum ClientError {
     /// The record does not verify.
     #[error(transparent)]
     RecordProof(RecordProofError),
+    /// A disclosure does not hold.
+    #[error(transparent)]
+    Disclosed(DisclosedError),
+    /// Nothing was disclosed, or a disclosure is not confirmed.
+    #[error(transparent)]
+    Disclosing(#[from] DisclosingError),
     /// The node's receipt cannot be used.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),
@@ -265,6 +273,7 @@ lift! {
     LightError => Light, Membership;
     DelegationError => Delegation, Membership;
     RecordProofError => RecordProof, Membership;
+    DisclosedError => Disclosed, Card;
 }
 
 /// Converts errors of other crates through the error of the one flow that can meet them.

@@ -5,6 +5,7 @@ pub mod admission;
 pub mod break_glass;
 pub mod close;
 pub mod delegate;
+pub mod disclose;
 mod emergencies;
 mod ended_grants;
 mod fate;

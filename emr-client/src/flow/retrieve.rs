@@ -180,7 +180,12 @@ impl Client {
         }
     }
 
-    async fn open_envelope(
+    /// A record's view, as the node sends it.
+    pub(super) async fn record_view(&self, patient: AccountIndex, slot: RecordSlot) -> Result<RecordView, ClientError> {
+        self.node.record(patient, slot).await.map_err(|error| refused(error, patient, slot))
+    }
+
+    pub(super) async fn open_envelope(
         &self,
         patient: &CheckedCard,
         id: &RecordId,

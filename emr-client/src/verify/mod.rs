@@ -6,6 +6,7 @@ pub mod card;
 pub mod delegated;
 pub mod deployment;
 pub mod directory;
+pub mod disclosed;
 pub mod emergency;
 pub mod light;
 pub mod membership;

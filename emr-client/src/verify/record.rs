@@ -173,6 +173,29 @@ fn element(opaque: Opaque) -> Fr {
     field::from_opaque(opaque.as_bytes())
 }
 
+/// Checks that the key is the author's, that it signed the authorship, and that the authorship is the one of this leaf. Returns the authorship.
+pub(crate) fn check_authorship(
+    id: &RecordId,
+    leaf: &RecordLeaf,
+    (author, key): (&IdentityLeaf, &CommittedKey),
+    authorship: &[u8],
+    signature: &[u8],
+) -> Result<Authorship, RecordProofError> {
+    if !key.matches(author.role, &author.encryption) {
+        return Err(RecordProofError::Mismatch("author's key"));
+    }
+    verify_authorship(authorship, signature, &key.key).map_err(|_| RecordProofError::Signature)?;
+
+    let authorship = Authorship::from_dag_cbor(authorship).map_err(|_| RecordProofError::Authorship)?;
+    same("contract", authorship.domain, field::to_bytes(&id.domain.element()))?;
+    same("patient", authorship.patient, id.patient)?;
+    same("slot", authorship.slot, id.slot)?;
+    same("version", authorship.version, leaf.version)?;
+    same("class", authorship.class, leaf.class)?;
+    same("authorship", element(authorship.authored()), leaf.authored)?;
+    Ok(authorship)
+}
+
 /// Checks everything except the state: the opened envelope must be what the record leaf commits to, and the author's key must have signed
 /// it.
 fn check_content(
@@ -193,19 +216,8 @@ fn check_content(
     let AuthoredRecord { record, authorship, signature, author: account, author_key, author_salt, .. } =
         &opened.authored;
     same("author", *account, leaf.author)?;
-    let committed = CommittedKey { key: author_key.clone(), salt: *author_salt };
-    if !committed.matches(author.role, &author.encryption) {
-        return Err(RecordProofError::Mismatch("author's key"));
-    }
-    verify_authorship(authorship, signature, author_key).map_err(|_| RecordProofError::Signature)?;
-
-    let authorship = Authorship::from_dag_cbor(authorship).map_err(|_| RecordProofError::Authorship)?;
-    same("contract", authorship.domain, field::to_bytes(&id.domain.element()))?;
-    same("patient", authorship.patient, id.patient)?;
-    same("slot", authorship.slot, id.slot)?;
-    same("version", authorship.version, leaf.version)?;
-    same("class", authorship.class, leaf.class)?;
-    same("authorship", element(authorship.authored()), leaf.authored)?;
+    let key = CommittedKey { key: author_key.clone(), salt: *author_salt };
+    let authorship = check_authorship(id, leaf, (author, &key), authorship, signature)?;
 
     let record = Record::from_dag_cbor(record).map_err(|_| RecordProofError::Content)?;
     let commitment = Commitment::of(&record, &SaltSeed::new(opened.authored.commitment_seed)).root();

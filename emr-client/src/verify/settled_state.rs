@@ -96,6 +96,83 @@ struct SizesOnL1 {
     count: u8,
 }
 
+impl SizesOnL1 {
+    /// The slots of the sizes that a reader has to look at: none before the first change, because those of the deployment are part of the
+    /// contract's address.
+    fn slots(&self) -> Vec<U256> {
+        if self.revision == 0 { Vec::new() } else { (0..self.count).map(Size::slot).collect() }
+    }
+
+    /// Checks the sizes and verifiers in a block. `proof` must prove [`Self::slots`].
+    fn check(
+        &self,
+        (contract, header): (Address, &VerifiedHeader),
+        proof: &EIP1186AccountProofResponse,
+        relied_on: Option<SizesDigest>,
+    ) -> Result<(), SettledStateError> {
+        let version = self.circuit_version;
+        if self.revision == 0 {
+            return Ok(());
+        }
+        if version != u64::from(CircuitVersion::V1.number) {
+            return Err(SettledStateError::CircuitVersion { contract, version });
+        }
+        let slots = self.slots();
+        let words = slots.iter().map(|slot| verify_storage(header.state_root(), contract, *slot, proof));
+        let sizes = SizesDigest::of_words(version, words.collect::<Result<Vec<_>, _>>()?);
+        if relied_on == Some(sizes) { Ok(()) } else { Err(SettledStateError::SizesChanged { contract, sizes }) }
+    }
+}
+
+/// The state root in the contract's storage at one block, and what the contract says of its verifiers there: the least that a proof of a
+/// leaf needs. A [`SettledState`] says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ProvedRoot {
+    root: StateRoot,
+    sizes: SizesOnL1,
+}
+
+impl ProvedRoot {
+    /// The slots that prove it, without those of changed sizes.
+    pub(crate) const SLOTS: [U256; 2] = [STATE_ROOT_SLOT, SIZES_SLOT];
+
+    /// Checks an `eth_getProof` answer for [`Self::SLOTS`] against a header. Pure.
+    pub(crate) fn verify(
+        instance: &RollupInstance,
+        header: &VerifiedHeader,
+        proof: &EIP1186AccountProofResponse,
+    ) -> Result<Self, SettledStateError> {
+        let slot = |slot| verify_storage(header.state_root(), instance.contract, slot, proof);
+        let word = slot(STATE_ROOT_SLOT)?;
+        // Even the genesis root is not 0, so this storage is not a rollup's.
+        let root = StateRoot::from_bytes(word.to_be_bytes()).ok().filter(|_| !word.is_zero());
+        let root = root.ok_or(SettledStateError::NotARollup(instance.contract))?;
+        let [revision, circuit_version, rest, _] = slot(SIZES_SLOT)?.into_limbs();
+        let sizes = SizesOnL1 { revision, circuit_version, count: rest.to_le_bytes()[0] };
+        Ok(Self { root, sizes })
+    }
+
+    /// The slots of the sizes, if they changed since the deployment.
+    pub(crate) fn size_slots(&self) -> Vec<U256> {
+        self.sizes.slots()
+    }
+
+    /// Checks that these are the deployment's verifiers, or those that the caller relies on. `proof` must also prove [`Self::size_slots`].
+    pub(crate) fn check_sizes(
+        &self,
+        block: (Address, &VerifiedHeader),
+        proof: &EIP1186AccountProofResponse,
+        relied_on: Option<SizesDigest>,
+    ) -> Result<(), SettledStateError> {
+        self.sizes.check(block, proof, relied_on)
+    }
+
+    /// The state root.
+    pub(crate) const fn root(&self) -> StateRoot {
+        self.root
+    }
+}
+
 impl SettledState {
     /// Asks the Ethereum nodes for the contract's storage in this block, and proves it against the block's header.
     ///
@@ -112,8 +189,8 @@ impl SettledState {
         Self::verify(instance, header, &proof)
     }
 
-    /// The newest state that is final. `newest` is the newest state, and `deployed_at` the block of the rollup's
-    /// deployment. Returns `None` if no block with the rollup is final yet.
+    /// The newest state that is final, with its block. `newest` is the newest state with its block, and `deployed_at` the block of the
+    /// rollup's deployment. Returns `None` if no block with the rollup is final yet.
     ///
     /// # Errors
     /// [`SettledStateError`] if the source names no final block, and the same as [`Self::read`].
@@ -122,11 +199,12 @@ impl SettledState {
         nodes: &EthereumNodes,
         instance: &RollupInstance,
         finality: Finality,
-        newest: &Self,
+        newest: (&Self, &VerifiedHeader),
         deployed_at: u64,
-    ) -> Result<Option<Self>, SettledStateError> {
+    ) -> Result<Option<(Self, VerifiedHeader)>, SettledStateError> {
+        let (newest, newest_header) = newest;
         let header = match finality {
-            Finality::Latest => return Ok(Some(*newest)),
+            Finality::Latest => return Ok(Some((*newest, *newest_header))),
             Finality::Depth(blocks) => match newest.block_number.checked_sub(blocks) {
                 Some(number) if number >= deployed_at => Some(headers.at(number).await?),
                 _ => None,
@@ -134,7 +212,7 @@ impl SettledState {
             Finality::Finalized => headers.finalized().await?,
         };
         match header.filter(|header| header.number() >= deployed_at) {
-            Some(header) => Self::read(nodes, instance, &header).await.map(Some),
+            Some(header) => Ok(Some((Self::read(nodes, instance, &header).await?, header))),
             None => Ok(None),
         }
     }
@@ -148,14 +226,8 @@ impl SettledState {
         header: &VerifiedHeader,
         proof: &EIP1186AccountProofResponse,
     ) -> Result<Self, SettledStateError> {
-        let slot = |slot| verify_storage(header.state_root(), instance.contract, slot, proof);
-        let word = slot(STATE_ROOT_SLOT)?;
-        // Even the genesis root is not 0, so this storage is not a rollup's.
-        let root = StateRoot::from_bytes(word.to_be_bytes()).ok().filter(|_| !word.is_zero());
-        let root = root.ok_or(SettledStateError::NotARollup(instance.contract))?;
-        let (time, batches) = progress(slot(PROGRESS_SLOT)?);
-        let [revision, circuit_version, rest, _] = slot(SIZES_SLOT)?.into_limbs();
-        let sizes = SizesOnL1 { revision, circuit_version, count: rest.to_le_bytes()[0] };
+        let ProvedRoot { root, sizes } = ProvedRoot::verify(instance, header, proof)?;
+        let (time, batches) = progress(verify_storage(header.state_root(), instance.contract, PROGRESS_SLOT, proof)?);
         let (block_number, block_time) = (header.number(), header.timestamp());
         Ok(Self { root, batches, time, sizes, block_number, block_time })
     }
@@ -185,18 +257,11 @@ impl SettledState {
         (contract, header): (Address, &VerifiedHeader),
         relied_on: Option<SizesDigest>,
     ) -> Result<(), SettledStateError> {
-        let SizesOnL1 { revision, circuit_version: version, count } = self.sizes;
-        if revision == 0 {
+        if self.sizes.revision == 0 {
             return Ok(());
         }
-        if version != u64::from(CircuitVersion::V1.number) {
-            return Err(SettledStateError::CircuitVersion { contract, version });
-        }
-        let slots: Vec<_> = (0..count).map(Size::slot).collect();
-        let proof = nodes.proof(contract, &slots, header).await?;
-        let words = slots.iter().map(|slot| verify_storage(header.state_root(), contract, *slot, &proof));
-        let sizes = SizesDigest::of_words(version, words.collect::<Result<Vec<_>, _>>()?);
-        if relied_on == Some(sizes) { Ok(()) } else { Err(SettledStateError::SizesChanged { contract, sizes }) }
+        let proof = nodes.proof(contract, &self.sizes.slots(), header).await?;
+        self.sizes.check((contract, header), &proof, relied_on)
     }
 
     /// The state root.

@@ -9,6 +9,7 @@ mod chains;
 mod close;
 mod crash;
 mod delegate;
+mod disclose;
 mod doctor_recovered;
 mod ended_grants;
 mod everyday;

@@ -4,6 +4,7 @@
 mod audit;
 mod card;
 mod directory_check;
+mod disclosed;
 mod fixtures;
 mod light;
 mod node_api;

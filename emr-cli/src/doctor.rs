@@ -19,7 +19,9 @@ use crate::{
     delegate,
     disclose::Check,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
-    invite, money, on_l1,
+    invite, money,
+    ndjson::Import,
+    on_l1,
     options::{Options, RecordName, parse_purpose},
     outbox,
     ownership::{self, Owner},
@@ -80,6 +82,8 @@ enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Write a folder of FHIR Bulk Data (NDJSON) of one patient; run it again to continue
+    Import(Import),
     /// Write a record's next version
     Edit {
         /// The record: PATIENT/SLOT
@@ -214,6 +218,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let written = client.upload(&card, class, &record).await;
             let written = written?;
             records::written(&client, &written, wait, json).await
+        }
+        Command::Import(arguments) => {
+            let client = participant::open(&options, DOCTOR).await?;
+            let card = cards::patient(&client, None, Some(&arguments.patient)).await?;
+            arguments.run(&client, &card, json).await
         }
         Command::Edit { record: name, file, class, move_to, target } => {
             let class = match (class, move_to) {

@@ -1,14 +1,17 @@
 #![doc = include_str!("../README.md")]
 
 pub mod account;
+mod audit_events;
 pub mod break_glass;
 pub mod cards;
 pub mod close;
+mod consent;
 pub mod delegate;
 #[cfg(feature = "hospital")]
 pub mod demo;
 pub mod disclose;
 pub mod doctor;
+mod export;
 pub mod failure;
 pub mod force;
 #[cfg(feature = "hospital")]
@@ -18,6 +21,7 @@ pub mod invite;
 mod keystore;
 pub mod light;
 pub(crate) mod money;
+mod ndjson;
 pub(crate) mod on_l1;
 pub mod options;
 pub mod outbox;

@@ -5,23 +5,24 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use emr_client::{
     client::Client,
-    flow::grant::{History, Terms},
     verify::{audit::Verified, delegated::givers, light::VerifiedLeaves},
 };
-use emr_core::{AccountIndex, Class, ClassMask, Rights, Role, UnixTime};
+use emr_core::{AccountIndex, Class, ClassMask, Role, UnixTime};
 use emr_rollup::state::leaf::AuditEntry;
 use serde::Serialize;
 
 use crate::{
-    account,
+    account, audit_events,
     close::Close,
+    consent::{self, GrantTerms},
     delegate,
     disclose::{Check, Disclose},
+    export::Export,
     failure::{EXIT_CODES, Exit, Failure, OrExit},
     force::{self, Force},
     light::{Access, Audit, Grants, LightAnswer},
     money,
-    options::{Options, RecordName, parse_classes, parse_rights, parse_until},
+    options::{Options, RecordName, parse_classes},
     outbox,
     ownership::{self, Owner},
     participant, records, rekey,
@@ -61,18 +62,8 @@ enum Command {
     Grant {
         /// Card of the doctor or hospital
         card: PathBuf,
-        /// Classes of records, separated by commas, or `all`
-        #[arg(long, value_name = "CLASSES")]
-        class: String,
-        /// The rights: read, write, or read,write
-        #[arg(long, value_parser = parse_rights)]
-        rights: Rights,
-        /// The end: a date (2027-01-31, to its end in UTC) or a time (2027-01-31T12:00:00Z)
-        #[arg(long, value_name = "DATE", value_parser = parse_until)]
-        until: UnixTime,
-        /// Only records that are written from now on
-        #[arg(long)]
-        from_now: bool,
+        #[command(flatten)]
+        terms: GrantTerms,
         /// Wait until a batch has settled it
         #[arg(long)]
         wait: bool,
@@ -106,7 +97,11 @@ enum Command {
         wait: bool,
     },
     /// List who has access, recomputed from all grants and checked against L1
-    Grants,
+    Grants {
+        /// Print a FHIR R4 Bundle of Consents
+        #[arg(long)]
+        fhir: bool,
+    },
     /// List your records, checked against L1
     Records,
     /// List all operations on your records and grants, recomputed and checked against L1
@@ -114,7 +109,12 @@ enum Command {
         /// List only the newest N entries; older ones are neither fetched nor checked
         #[arg(long, value_name = "N")]
         last: Option<usize>,
+        /// Print a FHIR R4 Bundle of AuditEvents, the whole chain
+        #[arg(long, conflicts_with = "last")]
+        fhir: bool,
     },
+    /// Write all your settled FHIR records as FHIR Bulk Data: one NDJSON file for each resource type
+    Export(Export),
     /// Write your own record from a FHIR R4 JSON file
     Put {
         /// The FHIR file
@@ -184,11 +184,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Register(arguments) => account::register(&options, PATIENT, None, &arguments).await,
         Command::Outbox(command) => outbox::run(&options, PATIENT, command).await,
         Command::Whoami => account::whoami(&options, PATIENT).await,
-        Command::Grant { card, class, rights, until, from_now, wait } => {
-            let history = if from_now { History::FromNow } else { History::Included };
-            let terms = Terms { rights, classes: parse_classes(&class)?, until, history };
+        Command::Grant { card, terms, wait } => {
+            let given = terms.given()?;
             let card = account::read_card(&card)?;
             let client = open(&options).await?;
+            let terms = given.terms(&client, &card)?;
             let granted = client.grant(&card, &terms).await?;
             let promise = records::promise(&client, &granted.acknowledged, wait).await?;
             let until = written(granted.may_take_effect_until);
@@ -222,7 +222,12 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let client = open(&options).await?;
             rekey::run(&client, classes, custodian.as_ref(), wait, json).await
         }
-        Command::Grants => {
+        Command::Grants { fhir: true } => {
+            let client = open(&options).await?;
+            let leaves = leaves(&client).await?;
+            consent::print_grants(&client, &leaves).await
+        }
+        Command::Grants { fhir: false } => {
             let client = open(&options).await?;
             let progress = Progress::start("recomputing and comparing with L1");
             let (leaves, emergencies, givers) = client.own_leaves_with_givers().await?;
@@ -236,7 +241,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let patient = client.account().or_exit(Exit::Usage)?;
             records::list(patient, leaves.records(), json)
         }
-        Command::Audit { last } => {
+        Command::Audit { fhir: true, .. } => {
+            let client = open(&options).await?;
+            let (verified, entries) = check(&client, usize::MAX).await?;
+            audit_events::print(&client, &verified, &entries)
+        }
+        Command::Export(arguments) => {
+            let client = open(&options).await?;
+            let leaves = leaves(&client).await?;
+            arguments.run(&client, &leaves, json).await
+        }
+        Command::Audit { last, fhir: false } => {
             let client = open(&options).await?;
             print(&audit(&client, last).await?, json)
         }

@@ -1,5 +1,6 @@
 //! Tests of the programs. Each command is a separate process.
 
+mod bulk;
 mod ceremony;
 mod delegate;
 mod deploy;

@@ -16,6 +16,7 @@ use crate::{
     flow::owners::Owners,
     keys::{self, Keys},
     node::NodeError,
+    profile::imports::Imported,
     profile::outbox::{Entry, NewEntry, Parties, Refusal},
     verify::card::CheckedCard,
 };
@@ -143,12 +144,24 @@ impl Client {
         match fate {
             Fate::Acknowledged | Fate::Waiting => Ok(()),
             Fate::Settled { .. } | Fate::Replaced { .. } | Fate::InForce => {
+                self.keep_import(entry)?;
                 Ok(self.profile.outbox().remove(entry.draft().operation)?)
             }
             Fate::Returned { reason } => self.give_up(entry, format!("it was returned: {reason}")),
             Fate::Refused { reason } => self.give_up(entry, reason.clone()),
             Fate::Lapsed => self.give_up(entry, "no batch took it in time".to_owned()),
         }
+    }
+
+    /// Keeps that a record of an import is settled, before the outbox forgets for which request it was written.
+    fn keep_import(&self, entry: &Entry) -> Result<(), ClientError> {
+        let (draft, operation) = (entry.draft(), &entry.draft().submission.signed.operation);
+        if let (Some(intent), Some((slot, leaf))) = (&draft.intent, operation.action.record()) {
+            let (patient, version, class) = (operation.patient, leaf.version, leaf.class);
+            self.profile
+                .note_imported(intent, &Imported { patient, slot, version, class, operation: draft.operation })?;
+        }
+        Ok(())
     }
 
     pub(crate) async fn try_deliver(&self, entry: &Entry) -> Result<Acknowledged, ClientError> {

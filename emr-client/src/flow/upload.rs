@@ -319,7 +319,7 @@ impl Client {
     }
 
     /// The record that an earlier run wrote.
-    fn written_before(&self, acknowledged: Acknowledged) -> Option<Written> {
+    pub(crate) fn written_before(&self, acknowledged: Acknowledged) -> Option<Written> {
         let operation = acknowledged.signed.operation;
         let (slot, leaf) = operation.action.record()?;
         let entries = self.profile.outbox().entries();
@@ -372,7 +372,7 @@ impl Client {
 }
 
 /// The digest that tells whether two requests are the same.
-fn intent(patient: &CheckedCard, place: Place, record: &[u8]) -> String {
+pub(crate) fn intent(patient: &CheckedCard, place: Place, record: &[u8]) -> String {
     let place = match place {
         Place::New(class) => format!("new {class}"),
         Place::Over(slot, EditClass::Proved) => format!("{slot} same"),

@@ -12,6 +12,7 @@
 //! | `directories.json` | the key epochs of the patient's own key directories, if there is or was a delegate |
 //! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
 //! | `receipts/` | the hospital's receipts of operations that left the outbox |
+//! | `imports/` | which records of imports are settled, by the digest of the request |
 //! | `seen.json` | the newest final state that was seen on L1 |
 //! | `keys-wait` | until when it stays; it exists if rights ended, or may end on L1, and no new keys could be published |
 //! | `lock` | locked by the process that uses the folder |
@@ -19,9 +20,10 @@
 //! Only the identity file has to be backed up. Everything else that a patient needs, including the secrets of the key
 //! directory, is read from blocks and the state. Without `versions.json` a Revoke still ends every settled grant, but a
 //! grant that the patient signed and that is neither settled nor lapsed could take effect after the Revoke. Without `directories.json`, classes
-//! begin an epoch that they may not need.
+//! begin an epoch that they may not need. Without `imports/`, a repeated import writes settled records a second time.
 
 pub(crate) mod durable;
+pub mod imports;
 mod keys_wait;
 mod known_directories;
 mod known_grants;
@@ -47,6 +49,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 pub use durable::FileError;
+use imports::{Imported, Imports};
 use keys_wait::KeysWait;
 pub use known_directories::CurrentEpochs;
 use known_directories::KnownDirectories;
@@ -117,6 +120,7 @@ pub struct Profile {
     delegated: KnownGrants,
     directories: KnownDirectories,
     keys_wait: KeysWait,
+    imports: Imports,
     outbox: Outbox,
     seen: SeenState,
     _lock: File,
@@ -201,6 +205,7 @@ impl Profile {
             delegated: KnownGrants::open(&disk, folder.join("delegated.json"))?,
             directories: KnownDirectories::open(&disk, folder.join("directories.json"))?,
             keys_wait: KeysWait::new(disk.clone(), folder.join("keys-wait")),
+            imports: Imports::new(disk.clone(), imports::folder(folder)),
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             disk,
@@ -378,6 +383,19 @@ impl Profile {
     /// [`FileError`] if the file cannot be removed.
     pub(crate) fn forget_keys_wait(&self) -> Result<(), FileError> {
         self.keys_wait.forget(UnixTime::now())
+    }
+
+    /// The settled record of an import, by the intent of its request.
+    pub(crate) fn imported(&self, intent: &str) -> Result<Option<Imported>, FileError> {
+        self.imports.find(intent)
+    }
+
+    /// Notes durably that a record is settled, if its intent is one of an import.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be written.
+    pub(crate) fn note_imported(&self, intent: &str, imported: &Imported) -> Result<(), FileError> {
+        self.imports.note(intent, imported)
     }
 
     /// The outbox.

@@ -89,3 +89,31 @@ fn a_damaged_profile_says_so() -> TestResult {
     assert!(matches!(Profile::open(folder.path()), Err(ProfileError::File(FileError::Damaged { .. }))));
     Ok(())
 }
+
+#[test]
+fn settled_records_of_imports_are_known_by_their_request() -> TestResult {
+    let folder = tempfile::tempdir()?;
+    let profile = new_profile(folder.path())?;
+    let imported = Imported {
+        patient: AccountIndex::new(4)?,
+        slot: emr_core::RecordSlot::new(7)?,
+        version: Version::new(1)?,
+        class: emr_core::Class::Laboratory,
+        operation: format!("{:064x}", 9).parse()?,
+    };
+    let (intent, other) = (format!("{}{:064x}", imports::IMPORT, 1), format!("{}{:064x}", imports::IMPORT, 2));
+    assert_eq!(profile.imported(&intent)?, None);
+    profile.note_imported(&intent, &imported)?;
+    // The intent of an upload is none of an import, and an intent is never a path.
+    profile.note_imported(&format!("{:064x}", 1), &imported)?;
+    profile.note_imported(&format!("{}../../versions", imports::IMPORT), &imported)?;
+    drop(profile);
+    assert_eq!(fs::read_dir(folder.path().join("imports"))?.count(), 1);
+    assert!(!folder.path().join("versions.json").exists());
+    let profile = Profile::open(folder.path())?;
+    assert_eq!(profile.imported(&intent)?, Some(imported));
+    assert_eq!(profile.imported(&other)?, None);
+    fs::write(folder.path().join(format!("imports/{:064x}.json", 2)), "{}")?;
+    assert!(matches!(profile.imported(&other), Err(FileError::Damaged { .. })));
+    Ok(())
+}

@@ -17,6 +17,7 @@ mod faults;
 mod forced;
 mod from_now;
 mod hostile_delegate;
+mod import;
 mod lies;
 mod lying_l1;
 mod many;

@@ -53,6 +53,18 @@ impl Flat<'_> {
     }
 }
 
+/// The fields of a document whose embedded files stay texts.
+///
+/// # Errors
+/// The same as [`flatten`].
+pub(super) fn fields(document: &[u8]) -> Result<BTreeMap<Key, Value>, FhirError> {
+    let mut flat = flatten(document)?;
+    for place in std::mem::take(&mut flat.places) {
+        flat.keep(place);
+    }
+    flat.into_fields()
+}
+
 /// Reads a resource. Checks the JSON, not FHIR's definitions.
 pub(super) fn flatten(document: &[u8]) -> Result<Flat<'_>, FhirError> {
     if document.len() > MAX_BYTES {

@@ -85,6 +85,17 @@ impl<'a> Scanner<'a> {
         found
     }
 
+    /// Skips white space and returns the position of what follows.
+    pub(super) fn next_start(&mut self) -> usize {
+        self.space();
+        self.at
+    }
+
+    /// The text from a position that [`Self::next_start`] returned up to the current one.
+    pub(super) fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
     /// Skips white space, and then `token` if it follows. Returns whether it followed.
     pub(super) fn next_is(&mut self, token: &str) -> bool {
         self.space();

@@ -29,19 +29,27 @@
 //! definitions; it uses the crate fhirkit. fhirkit drops unknown elements when it writes, so the fields are read from
 //! the document itself.
 
+pub mod audit_event;
+mod coding;
+pub mod consent;
 mod embedded;
+mod entries;
 mod error;
 mod export;
 mod flatten;
+pub mod gather;
 mod json;
+pub mod line_resource;
 mod media_type;
+pub mod ndjson;
 mod rebuild;
 mod validate;
 
+pub use coding::{Account, Deployment, NotAnAccount};
 pub use embedded::{Draft, Embedded, MAX_EMBEDDED, read};
+pub use entries::{WrittenResource, resources};
 pub use error::FhirError;
 pub use export::{ATTACHMENTS, ExportError, export, export_to};
-use flatten::flatten;
 pub use validate::{Problem, Problems, validate};
 
 use crate::original::OriginalDocument;
@@ -61,10 +69,6 @@ pub const MAX_MEMBERS: usize = 512;
 /// # Errors
 /// Returns [`FhirError`] if the bytes are not JSON, not FHIR R4, or exceed the limits of a record.
 pub fn import(document: &[u8]) -> Result<Record, FhirError> {
-    let mut flat = flatten(document)?;
-    for place in std::mem::take(&mut flat.places) {
-        flat.keep(place);
-    }
     let original = OriginalDocument { media_type: MEDIA_TYPE.to_owned(), bytes: document.to_vec(), cuts: Vec::new() };
-    Ok(Record::from_fields(flat.into_fields()?, Some(original))?)
+    Ok(Record::from_fields(flatten::fields(document)?, Some(original))?)
 }

@@ -150,7 +150,7 @@ fn write_members(members: [(&str, Option<&String>); 3], json: &mut String) {
 }
 
 /// Writes a JSON string. Escapes only the characters that must be escaped.
-fn write_text(text: &str, json: &mut String) {
+pub(super) fn write_text(text: &str, json: &mut String) {
     json.push('"');
     for character in text.chars() {
         match character {

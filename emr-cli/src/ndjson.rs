@@ -1,0 +1,370 @@
+//! Imports a folder of FHIR Bulk Data (NDJSON) as records of one patient.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{BufReader, Write},
+    path::{Path, PathBuf},
+};
+
+use emr_client::{client::Client, flow::import::ImportOutcome, verify::card::Card};
+use emr_core::{
+    AccountIndex, Class,
+    fhir::{
+        self, FhirError,
+        gather::{Gathered, Gatherer},
+        line_resource::{LineResource, NotTaken, PatientId},
+        ndjson::Lines,
+    },
+};
+use serde::Serialize;
+
+use crate::{
+    failure::{Exit, Failure, OrExit, one_line},
+    options::RecordName,
+    records,
+    report::{Answer, Progress, print},
+};
+
+/// How many refused lines are listed. All are counted.
+const LISTED: usize = 10_000;
+
+/// Arguments of `import`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Import {
+    /// The folder: every file `*.ndjson` in it, one FHIR R4 resource a line
+    #[arg(long, value_name = "DIR")]
+    ndjson: PathBuf,
+    /// The patient's card
+    #[arg(long, value_name = "CARD")]
+    pub(crate) patient: PathBuf,
+    /// The class of all records
+    #[arg(long, default_value = "summary")]
+    class: Class,
+    /// The id of the patient's Patient resource; needed if the folder holds several, or none
+    #[arg(long, value_name = "ID")]
+    fhir_patient: Option<PatientId>,
+    /// Wait until batches have settled everything
+    #[arg(long)]
+    wait: bool,
+}
+
+/// A line that was not taken.
+#[derive(Debug, Serialize)]
+struct Refused {
+    file: String,
+    /// Counted from 1; 0 if the whole file was refused.
+    line: u64,
+    reason: String,
+}
+
+/// A record that holds lines of the folder.
+#[derive(Debug, Serialize)]
+struct Taken {
+    record: String,
+    class: Class,
+    resource_type: String,
+    resources: usize,
+    /// `written`, or `settled` if an earlier run had written it and a batch has settled it.
+    state: &'static str,
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    promise: Option<records::Promise>,
+}
+
+/// The answer of `import`.
+#[derive(Debug, Serialize)]
+struct Summary {
+    patient: AccountIndex,
+    fhir_patient: String,
+    /// How many lines are in the records.
+    taken: usize,
+    records: Vec<Taken>,
+    /// How many lines were refused.
+    refused_lines: u64,
+    /// The first 10,000 of them.
+    refused: Vec<Refused>,
+}
+
+impl Answer for Summary {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        for Taken { record, class, resource_type, resources, state, promise } in &self.records {
+            writeln!(out, "record {record} ({class}): {resource_type}, resources: {resources}, {state}")?;
+            promise.iter().try_for_each(|promise| promise.write(out))?;
+        }
+        for Refused { file, line, reason } in &self.refused {
+            match line {
+                0 => writeln!(out, "refused {file}: {reason}")?,
+                _ => writeln!(out, "refused {file}:{line}: {reason}")?,
+            }
+        }
+        let Self { taken, records, refused_lines, fhir_patient, .. } = self;
+        writeln!(
+            out,
+            "Patient/{fhir_patient}: lines taken: {taken}, in records: {}; refused: {refused_lines}",
+            records.len()
+        )
+    }
+}
+
+/// What a run has refused so far.
+#[derive(Debug, Default)]
+struct Refusals {
+    count: u64,
+    first: Vec<Refused>,
+}
+
+impl Refusals {
+    fn add(&mut self, file: &Path, line: u64, reason: &dyn std::error::Error) {
+        self.say(file, line, one_line(reason));
+    }
+
+    fn say(&mut self, file: &Path, line: u64, reason: String) {
+        self.count += 1;
+        if self.first.len() < LISTED {
+            self.first.push(Refused { file: name(file), line, reason });
+        }
+    }
+}
+
+fn name(file: &Path) -> String {
+    let name = file.file_name().unwrap_or_default().to_string_lossy();
+    name.chars().filter(|c| !c.is_control()).collect()
+}
+
+impl Import {
+    /// Imports, and prints the answer.
+    ///
+    /// # Errors
+    /// Fails if the folder cannot be read, if it does not say who the patient is, or if a record cannot be written. If only lines were refused,
+    /// everything else is written and the answer printed before it fails.
+    pub(crate) async fn run(&self, client: &Client, card: &Card, json: bool) -> Result<(), Failure> {
+        let files = files(&self.ndjson)?;
+        let patient = match &self.fhir_patient {
+            Some(id) => id.clone(),
+            None => only_patient(&files)?,
+        };
+        let summary = self.take(client, card, &patient, &files).await?;
+        print(&summary, json)?;
+        match summary.refused_lines {
+            0 => Ok(()),
+            count => {
+                let message = format!(
+                    "lines refused: {count}; everything else is written: correct them at their source, and import again"
+                );
+                Err(Failure::new(Exit::Input, message))
+            }
+        }
+    }
+
+    async fn take(
+        &self,
+        client: &Client,
+        card: &Card,
+        patient: &PatientId,
+        files: &[PathBuf],
+    ) -> Result<Summary, Failure> {
+        let (mut refusals, mut gatherer, mut written) = (Refusals::default(), Gatherer::new(), Vec::new());
+        let progress = Progress::start("importing");
+        for file in files {
+            progress.say(format!("reading {}", name(file)));
+            let Some(lines) = open(file, &mut refusals) else { continue };
+            for line in lines {
+                let line = match line {
+                    Ok(line) => line,
+                    Err(bad) => {
+                        refusals.add(file, bad.number, &bad.error);
+                        continue;
+                    }
+                };
+                let complete = LineResource::read(&line.bytes).and_then(|resource| {
+                    resource.check_patient(patient)?;
+                    gatherer.add(&resource, class_of(&resource, self.class))
+                });
+                match complete {
+                    Ok(complete) => {
+                        for bundle in complete {
+                            written.push(write(client, card, bundle).await?);
+                        }
+                    }
+                    Err(reason) => refusals.add(file, line.number, &in_file(reason, line.number)),
+                }
+            }
+        }
+        for bundle in gatherer.finish() {
+            progress.say(format!("writing {}", bundle.resource_type));
+            written.push(write(client, card, bundle).await?);
+        }
+        drop(progress);
+        let mut records = Vec::new();
+        for (mut taken, acknowledged) in written {
+            if let Some(acknowledged) = acknowledged {
+                taken.promise = Some(records::promise(client, &acknowledged, self.wait).await?);
+            }
+            records.push(taken);
+        }
+        Ok(Summary {
+            patient: card.registered().or_exit(Exit::Input)?,
+            fhir_patient: patient.to_string(),
+            taken: records.iter().map(|taken| taken.resources).sum(),
+            records,
+            refused_lines: refusals.count,
+            refused: refusals.first,
+        })
+    }
+}
+
+/// The class of a resource. All are in the class that was given; a classification would choose here.
+const fn class_of(_resource: &LineResource<'_>, given: Class) -> Class {
+    given
+}
+
+/// The files `*.ndjson` of a folder, by name.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+    let unreadable = |error: std::io::Error| {
+        Failure::new(Exit::Input, format!("cannot read the folder {}: {error}; check the name", folder.display()))
+    };
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|extension| extension == "ndjson") {
+            files.push(path);
+        }
+    }
+    if files.is_empty() {
+        let message =
+            format!("{} holds no file *.ndjson: name the folder of a FHIR Bulk Data export", folder.display());
+        return Err(Failure::new(Exit::Input, message));
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The lines of a regular file. A pipe or a device could block or never end. `None` if the file was refused.
+fn open(file: &Path, refusals: &mut Refusals) -> Option<Lines<BufReader<File>>> {
+    match fs::metadata(file) {
+        Ok(about) if about.is_file() => {}
+        Ok(_) => {
+            refusals.say(file, 0, "this is not a regular file".to_owned());
+            return None;
+        }
+        Err(error) => {
+            refusals.add(file, 0, &error);
+            return None;
+        }
+    }
+    match File::open(file) {
+        Ok(file) => Some(Lines::new(BufReader::with_capacity(1 << 20, file))),
+        Err(error) => {
+            refusals.add(file, 0, &error);
+            None
+        }
+    }
+}
+
+/// The one Patient resource of the files. What cannot be read is refused later, when the lines are taken.
+fn only_patient(files: &[PathBuf]) -> Result<PatientId, Failure> {
+    let progress = Progress::start("looking for the Patient");
+    let mut found: BTreeSet<String> = BTreeSet::new();
+    for file in files {
+        for line in open(file, &mut Refusals::default()).into_iter().flatten().flatten() {
+            // Most lines refer to a Patient but are none.
+            let may_be = std::str::from_utf8(&line.bytes).is_ok_and(|text| text.contains("\"Patient\""));
+            if !may_be {
+                continue;
+            }
+            let Ok(resource) = LineResource::read(&line.bytes) else { continue };
+            if resource.resource_type() == "Patient" && found.len() < 10 {
+                found.insert(resource.id().unwrap_or_default().to_owned());
+            }
+        }
+    }
+    drop(progress);
+    let advice = "name the patient's with --fhir-patient ID";
+    let message = match found.len() {
+        0 => format!("the folder holds no Patient resource: {advice}"),
+        1 => return found.pop_first().unwrap_or_default().parse().or_exit(Exit::Input),
+        _ => {
+            let named: Vec<String> =
+                found.iter().map(|id| id.chars().filter(|c| !c.is_control()).take(64).collect()).collect();
+            format!(
+                "the folder holds several Patients ({}): {advice}; the others' resources are refused",
+                named.join(", ")
+            )
+        }
+    };
+    Err(Failure::new(Exit::Input, message))
+}
+
+/// A reason with the line's number in the file.
+fn in_file(reason: NotTaken, number: u64) -> NotTaken {
+    let number = usize::try_from(number).unwrap_or(usize::MAX);
+    match reason {
+        NotTaken::Fhir(FhirError::NotJson { column, expected, .. }) => {
+            FhirError::NotJson { line: number, column, expected }.into()
+        }
+        NotTaken::Fhir(FhirError::TooDeep { column, .. }) => FhirError::TooDeep { line: number, column }.into(),
+        other => other,
+    }
+}
+
+/// Writes a Bundle as a record, unless an earlier run did.
+async fn write(
+    client: &Client,
+    card: &Card,
+    gathered: Gathered,
+) -> Result<(Taken, Option<emr_client::flow::submit::Acknowledged>), Failure> {
+    let Gathered { class, resource_type, resources, bundle } = gathered;
+    let record = fhir::import(&bundle).or_exit(Exit::Internal)?;
+    let outcome = client.import(card, class, &record).await?;
+    let (patient, slot, state, acknowledged) = match outcome {
+        ImportOutcome::Written(written) => (written.patient, written.slot, "written", Some(written.acknowledged)),
+        ImportOutcome::Settled(imported) => (imported.patient, imported.slot, "settled", None),
+    };
+    let record = RecordName { patient, slot }.to_string();
+    Ok((Taken { record, class, resource_type, resources, state, promise: None }, acknowledged))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type TestResult = Result<(), Box<dyn std::error::Error>>;
+
+    fn folder(files: &[(&str, &str)]) -> Result<(tempfile::TempDir, Vec<PathBuf>), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text)?;
+        }
+        let found = super::files(folder.path())?;
+        Ok((folder, found))
+    }
+
+    #[test]
+    fn the_folder_says_who_the_patient_is() -> TestResult {
+        let one = "{\"resourceType\":\"Patient\",\"id\":\"p1\"}\n";
+        let two = "{\"resourceType\":\"Patient\",\"id\":\"p2\"}";
+        let found = folder(&[("Patient.ndjson", one), ("notes.txt", two)])?;
+        assert_eq!(only_patient(&found.1)?.as_str(), "p1");
+        // The same Patient twice is one.
+        assert_eq!(only_patient(&folder(&[("a.ndjson", one), ("b.ndjson", one)])?.1)?.as_str(), "p1");
+        let both = format!("not JSON\n{one}{two}");
+        let refused = only_patient(&folder(&[("Patient.ndjson", &both)])?.1).map_err(|failure| failure.to_string());
+        assert!(refused.is_err_and(|error| error.contains("p1, p2") && error.contains("--fhir-patient")));
+        let none = only_patient(&folder(&[("Patient.ndjson", "\n")])?.1).map_err(|failure| failure.exit());
+        assert_eq!(none, Err(Exit::Input));
+        assert!(folder(&[("Patient.json", one)]).is_err());
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_device_is_not_read() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("Patient.ndjson"))?;
+        let mut refusals = Refusals::default();
+        assert!(open(&folder.path().join("Patient.ndjson"), &mut refusals).is_none());
+        assert_eq!((refusals.count, refusals.first[0].line), (1, 0));
+        assert_eq!(refusals.first[0].file, "Patient.ndjson");
+        Ok(())
+    }
+}

@@ -18,6 +18,8 @@ use serde::{
     de::{Error, Visitor},
 };
 
+use crate::url_token::UrlToken;
+
 /// A text form of a type.
 pub trait Form {
     /// The type.
@@ -314,5 +316,27 @@ impl Form for OriginText {
 
     fn read(text: &str) -> Option<Origin> {
         text.parse().ok().filter(|origin: &Origin| origin.to_string() == text)
+    }
+}
+
+/// The random part of a link's address: 43 characters of base64url.
+#[derive(Debug)]
+pub enum UrlTokenText {}
+
+impl Form for UrlTokenText {
+    type Value = UrlToken;
+
+    const LONGEST: usize = UrlToken::CHARACTERS;
+
+    fn expected(f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("43 characters of base64url")
+    }
+
+    fn write(value: &UrlToken) -> String {
+        value.to_string()
+    }
+
+    fn read(text: &str) -> Option<UrlToken> {
+        text.parse().ok()
     }
 }

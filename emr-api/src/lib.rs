@@ -8,6 +8,7 @@ pub mod prover;
 pub mod receipt;
 pub mod route;
 pub mod settlement;
+pub mod url_token;
 mod wire;
 
 pub use wire::*;

@@ -6,6 +6,8 @@ use alloy::primitives::Address;
 use emr_core::{AccountIndex, Cid, Codec, RecordSlot};
 use emr_rollup::operation::OperationId;
 
+use crate::url_token::UrlToken;
+
 /// `GET`: the node's status.
 pub const STATUS: &str = "/v1/status";
 /// `POST`: asks the node to relay a registration.
@@ -46,6 +48,14 @@ pub const STORAGE: &str = "/v1/patients/{patient}/storage";
 pub const RECORDS: &str = "/v1/patients/{patient}/records";
 /// `GET`: a record with its proof.
 pub const RECORD: &str = "/v1/patients/{patient}/records/{slot}";
+/// `GET`: the patient's links. `POST`: makes one.
+pub const LINKS: &str = "/v1/links";
+/// `GET`: a link of the patient. `DELETE`: ends it.
+pub const LINK: &str = "/v1/links/{number}";
+/// `POST`: a link's manifest. `GET`: a link's only file; the query is `recipient`. For anyone who has the link.
+pub const SHL: &str = "/v1/shl/{id}";
+/// `GET`: a file of a manifest, once.
+pub const SHL_FILE: &str = "/v1/shl-files/{token}";
 /// `POST`: seals the waiting operations.
 pub const SEAL: &str = "/v1/batches/seal";
 /// `GET`: a batch.
@@ -64,7 +74,7 @@ pub const PROOF_JOB: &str = "/v1/prover/job";
 pub const PROOF: &str = "/v1/prover/jobs/{number}";
 
 /// Every path.
-pub const ALL: [&str; 28] = [
+pub const ALL: [&str; 32] = [
     STATUS,
     ACCOUNTS,
     ACCOUNT,
@@ -85,6 +95,10 @@ pub const ALL: [&str; 28] = [
     STORAGE,
     RECORDS,
     RECORD,
+    LINKS,
+    LINK,
+    SHL,
+    SHL_FILE,
     SEAL,
     BATCH,
     PROVERS,
@@ -171,6 +185,21 @@ pub fn records(patient: AccountIndex) -> String {
 /// [`RECORD`].
 pub fn record(patient: AccountIndex, slot: RecordSlot) -> String {
     fill(&fill(RECORD, "{patient}", patient), "{slot}", slot)
+}
+
+/// [`LINK`].
+pub fn link(number: u32) -> String {
+    fill(LINK, "{number}", number)
+}
+
+/// [`SHL`].
+pub fn shl(id: &UrlToken) -> String {
+    fill(SHL, "{id}", id)
+}
+
+/// [`SHL_FILE`].
+pub fn shl_file(token: &UrlToken) -> String {
+    fill(SHL_FILE, "{token}", token)
 }
 
 /// [`BATCH`].

@@ -4,8 +4,9 @@ use std::error::Error;
 
 use alloy::primitives::{Address, B256};
 use emr_api::{
-    BlockPut, InviterView, LoginChallenge, LoginRequest, LoginToken, MedicalProof, NewProver, Receipt, Registered,
-    RelayRegistration, StoredAt, form, form::Form, json,
+    BlockPut, InviterView, LinkAccess, LinkFile, LinkManifest, LoginChallenge, LoginRequest, LoginToken, ManifestFile,
+    ManifestPlace, ManifestRequest, MedicalProof, NewLink, NewProver, PasscodeRefused, Problem, Receipt, Registered,
+    RelayRegistration, StoredAt, form, form::Form, json, url_token::UrlToken,
 };
 use emr_core::{AccountIndex, Codec, Role, UnixTime, cid::cid_of};
 use emr_crypto::{RsaBits, RsaSecret};
@@ -188,6 +189,61 @@ fn promises_proofs_and_people_are_typed() -> TestResult {
         let error = json::read::<MedicalProof>(&serde_json::to_vec(&proof(length))?).err().ok_or("too deep")?;
         assert!(error.field().is_some_and(|field| field.starts_with("path")), "{error}");
     }
+    Ok(())
+}
+
+#[test]
+fn a_link_has_one_text_for_each_part() -> TestResult {
+    let good = NewLink {
+        id: UrlToken::random(),
+        origin: "https://node.example".parse()?,
+        expires: UnixTime::new(1)?,
+        access: LinkAccess::Passcode { salt: [1; 16], digest: [2; 32] },
+        files: vec![LinkFile { content_type: "application/fhir+json".to_owned(), jwe: "e30..".to_owned() }],
+    };
+    let id = good.id.to_string();
+    refuses(&good, "id", &[json!(""), json!(id[..42]), json!(format!("{id}A")), json!(format!("{}+", &id[..42]))])?;
+    refuses(&good, "origin", &[json!(""), json!("node.example"), json!("https://node.example/"), json!("file:///x")])?;
+    assert!(!format!("{good:?}").contains(&id));
+    for access in [
+        json!({ "kind": "passcode" }),
+        json!({ "kind": "passcode", "salt": "00".repeat(15), "digest": "00".repeat(32) }),
+        json!({ "kind": "passcode", "salt": "00".repeat(16), "digest": "00".repeat(31) }),
+        json!({ "kind": "both" }),
+        json!({}),
+    ] {
+        let mut whole = serde_json::to_value(&good)?;
+        whole["access"] = access;
+        assert!(json::read::<NewLink>(whole.to_string().as_bytes()).is_err(), "{whole}");
+    }
+    Ok(())
+}
+
+/// The names of the specification.
+#[test]
+fn manifests_have_the_form_of_smart_health_links() -> TestResult {
+    let asked = json!({ "recipient": "Dr. Ada", "passcode": "012345", "embeddedLengthMax": 1000, "new": [1] });
+    let read: ManifestRequest = json::read(asked.to_string().as_bytes())?;
+    assert_eq!((read.recipient.as_str(), read.passcode.as_deref()), ("Dr. Ada", Some("012345")));
+    assert_eq!(read.embedded_length_max, Some(1000));
+    assert!(!format!("{read:?}").contains("012345"));
+    assert!(json::read::<ManifestRequest>(br#"{"passcode":"1"}"#).is_err(), "the recipient is required");
+    assert!(json::read::<ManifestRequest>(br#"{"recipient":"x","embeddedLengthMax":-1}"#).is_err());
+
+    let content_type = "application/fhir+json".to_owned();
+    let file = |place| ManifestFile { content_type: content_type.clone(), place };
+    let places = [ManifestPlace::Embedded("e30..".into()), ManifestPlace::Location("https://node.example/x".into())];
+    let manifest = LinkManifest { files: places.map(file).into() };
+    assert_eq!(
+        serde_json::to_value(&manifest)?,
+        json!({ "files": [
+            { "contentType": content_type, "embedded": "e30.." },
+            { "contentType": content_type, "location": "https://node.example/x" },
+        ]})
+    );
+    let problem = Problem { code: "unauthorized".to_owned(), message: "no".to_owned() };
+    let refused = serde_json::to_value(PasscodeRefused { remaining_attempts: 4, problem })?;
+    assert_eq!(refused, json!({ "remainingAttempts": 4, "code": "unauthorized", "message": "no" }));
     Ok(())
 }
 

@@ -20,6 +20,7 @@ pub mod input;
 pub mod invite;
 mod keystore;
 pub mod light;
+pub mod link;
 pub(crate) mod money;
 mod ndjson;
 pub(crate) mod on_l1;

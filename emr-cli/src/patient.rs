@@ -21,6 +21,7 @@ use crate::{
     failure::{EXIT_CODES, Exit, Failure, OrExit},
     force::{self, Force},
     light::{Access, Audit, Grants, LightAnswer},
+    link::{Link, Links},
     money,
     options::{Options, RecordName, parse_classes},
     outbox,
@@ -146,6 +147,10 @@ enum Command {
         #[arg(long)]
         wait: bool,
     },
+    /// Make a link that opens records to anyone who has it (SMART Health Link); what the link opened is not in `audit`
+    Link(Link),
+    /// List your links and who opened them, as the hospital's node says; no proof covers it
+    Links(Links),
     /// Show who uses how much of your space at the hospital
     Storage,
     /// List operations that are not settled yet; retry or discard refused records
@@ -287,6 +292,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Owner(command) => ownership::run(&options, PATIENT, command).await,
         Command::Claim(arguments) => money::claim(&options, PATIENT, arguments).await,
         Command::WithdrawCredit(arguments) => money::withdraw_credit(&options, PATIENT, arguments).await,
+        Command::Link(arguments) => arguments.run(&open(&options).await?, json).await,
+        Command::Links(arguments) => arguments.run(&open(&options).await?, json).await,
         Command::Storage => storage::show(&open(&options).await?, json).await,
         Command::Verify => {
             let client = open(&options).await?;

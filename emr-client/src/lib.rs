@@ -9,6 +9,7 @@ pub mod l1_client;
 pub mod node;
 mod patience;
 pub mod profile;
+pub mod shlink;
 pub mod verify;
 
 pub use client::Client;

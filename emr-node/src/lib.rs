@@ -5,6 +5,7 @@ mod derivation;
 mod engine;
 mod http;
 mod l1;
+mod links;
 pub mod mempool;
 mod node;
 mod pipeline;

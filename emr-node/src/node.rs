@@ -31,6 +31,7 @@ use crate::{
         follow::{self, FollowError, Follower, Position},
         read::{Reader, Start},
     },
+    links::{self, Links},
     mempool::{Anchor, Mempool},
     pipeline::Pipeline,
     pipeline::policy::SealPolicy,
@@ -93,6 +94,7 @@ pub struct Node;
 pub struct RunningNode {
     url: Url,
     pipeline: Arc<Pipeline>,
+    links: Arc<Links>,
     stop: watch::Sender<bool>,
     server: JoinHandle<()>,
     workers: Vec<JoinHandle<()>>,
@@ -143,6 +145,7 @@ async fn start(disk: Disk, config: NodeConfig) -> Result<RunningNode, StartError
     let (data_dir, sending) = (config.data_dir.clone(), submitter_config(&config)?);
     // The mempool comes first: it makes the folder, and keeps other nodes out of it.
     let snapshot_disk = disk.clone();
+    let links = Arc::new(Links::new(disk.clone(), &config.data_dir));
     let opened = tokio::task::spawn_blocking(move || {
         let mempool = Mempool::open_on(disk.clone(), &data_dir, &anchor)?;
         Ok::<_, StartError>((mempool, Submitter::open(disk, sending)?))
@@ -182,7 +185,7 @@ async fn start(disk: Disk, config: NodeConfig) -> Result<RunningNode, StartError
     let follower = Follower::new(rollup, &config, sizes_revision, position, &head);
     let proving = Proving::new(config.prover.clone());
     let (pipeline, proofs) = Pipeline::new(engine, follower, proving, config.seal);
-    serve(config, Arc::new(pipeline), proofs).await
+    serve(config, Arc::new(pipeline), links, proofs).await
 }
 
 /// What a start derived.
@@ -242,6 +245,7 @@ fn submitter_config(config: &NodeConfig) -> Result<SubmitterConfig, StartError> 
 async fn serve(
     config: NodeConfig,
     pipeline: Arc<Pipeline>,
+    links: Arc<Links>,
     proofs: crate::pipeline::Proofs,
 ) -> Result<RunningNode, StartError> {
     let failed = |source| StartError::Listen { address: config.listen, source };
@@ -251,7 +255,8 @@ async fn serve(
     let url = url.map_err(|_| failed(std::io::Error::other("not a usable address")))?;
     let (stop, mut stopped) = watch::channel(false);
     let origins = Origins::new(config.origins, address);
-    let app = router(Arc::new(App::new(Arc::clone(&pipeline), &config.limits, origins)), stopped.clone());
+    let app =
+        router(Arc::new(App::new(Arc::clone(&pipeline), Arc::clone(&links), &config.limits, origins)), stopped.clone());
     let app = app.into_make_service_with_connect_info::<Peer>();
     let connections = config.limits.connections;
     let tasks = Arc::clone(&pipeline.engine.tasks);
@@ -270,9 +275,10 @@ async fn serve(
         tasks.spawn(NodeTask::Follow, stop.subscribe(), async move { following.follow(every).await }),
         tasks.spawn(NodeTask::Settle, stop.subscribe(), async move { running.run(proofs).await }),
         tasks.spawn(NodeTask::Sweep, stop.subscribe(), storage::run(Arc::clone(&pipeline.engine))),
+        tasks.spawn(NodeTask::Sweep, stop.subscribe(), links::run(Arc::clone(&links), Arc::clone(&pipeline.engine))),
     ];
     tracing::info!(%url, "serving");
-    Ok(RunningNode { url, pipeline, stop, server, workers })
+    Ok(RunningNode { url, pipeline, links, stop, server, workers })
 }
 
 impl RunningNode {
@@ -321,11 +327,12 @@ impl RunningNode {
             );
         }
         // Waits until pending writes are complete and the file is closed.
-        let closed = self.pipeline.engine.closed();
+        let (closed, links_closed) = (self.pipeline.engine.closed(), self.links.closed());
         drop(self);
+        let closed = async { tokio::join!(closed, links_closed) };
         if tokio::time::timeout(GRACE * 2, closed).await.is_err() {
             tracing::warn!(
-                "the node's file is still in use by work that cannot be interrupted; it is free when this process ends"
+                "a file of the node is still in use by work that cannot be interrupted; it is free when this process ends"
             );
         }
     }

@@ -12,7 +12,7 @@ pub enum NodeTask {
     Follow,
     /// Seals, proves and settles batches.
     Settle,
-    /// Removes blocks that nothing needs.
+    /// Removes what nothing needs: blocks, and links that are over. One task for each of the two.
     Sweep,
     /// Answers requests.
     Serve,

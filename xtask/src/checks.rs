@@ -30,7 +30,12 @@ pub(crate) fn lint(root: &Path) -> Result<(), CheckError> {
 
 /// Runs all tests. A test fails if its real part is not installed.
 pub(crate) fn test(root: &Path, parts: &Parts) -> Result<(), CheckError> {
-    let real = [("EMR_KUBO", parts.kubo()), ("EMR_ANVIL", parts.anvil()), ("EMR_GETH", parts.geth())];
+    let real = [
+        ("EMR_KUBO", parts.kubo()),
+        ("EMR_ANVIL", parts.anvil()),
+        ("EMR_GETH", parts.geth()),
+        ("EMR_SHL_VIEWER", parts.shl_viewer()),
+    ];
     run(cargo(root, "test").args(WHOLE).envs(real).env("EMR_REQUIRE_REAL", "1"))
 }
 

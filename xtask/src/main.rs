@@ -27,11 +27,11 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Fetch the pinned real parts (Kubo, anvil, geth, forge, solc, OpenZeppelin) into the cache
+    /// Fetch the pinned real parts (Kubo, anvil, geth, forge, solc, OpenZeppelin, kill-the-clipboard) into the cache
     Parts,
     /// Run all tests, with the real parts
     Test {
-        /// Skip the tests that need Kubo, anvil or geth, with a line for each; the others need only Rust
+        /// Skip the tests that need Kubo, anvil, geth or Node.js, with a line for each; the others need only Rust
         #[arg(long)]
         embedded: bool,
     },
@@ -97,6 +97,7 @@ fn run(task: &Task) -> Result<(), TaskError> {
             println!("EMR_ANVIL={}", parts.anvil().display());
             println!("EMR_GETH={}", parts.geth().display());
             println!("EMR_FORGE={}", parts.forge().display());
+            println!("EMR_SHL_VIEWER={}", parts.shl_viewer().display());
         }
         Task::Test { embedded: true } => checks::test_embedded(&root)?,
         Task::Test { embedded: false } => {

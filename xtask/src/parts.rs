@@ -2,6 +2,7 @@
 
 mod foundry;
 mod go;
+mod npm;
 
 use std::env;
 use std::fs;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use foundry::{ANVIL, FORGE, Foundry};
 use go::{GETH, GoPart, KUBO, NEED_GO};
+use npm::{NpmPart, SHL_VIEWER};
 use sha2::{Digest, Sha256};
 
 const SOLC_PACKAGE: &str = include_str!("../../contracts/package.json");
@@ -105,6 +107,11 @@ impl Parts {
         from_environment("EMR_FORGE").unwrap_or_else(|| self.foundry_program(&FORGE))
     }
 
+    /// The module of the viewer of SMART Health Links, which Node.js runs. The variable `EMR_SHL_VIEWER` overrides it.
+    pub fn shl_viewer(&self) -> PathBuf {
+        from_environment("EMR_SHL_VIEWER").unwrap_or_else(|| SHL_VIEWER.path(&self.npm_folder(&SHL_VIEWER)))
+    }
+
     /// The `node_modules` folder that holds `solc` and `@openzeppelin/contracts`.
     pub fn solc_modules(&self) -> PathBuf {
         self.solc_folder().join("node_modules")
@@ -123,11 +130,12 @@ impl Parts {
     pub fn install(&self) -> Result<(), PartError> {
         // Names all missing programs together, before the first download.
         let mut missing = Vec::new();
-        let folders = [self.solc_folder(), self.foundry_folder(&ANVIL), self.foundry_folder(&FORGE)];
-        let npm = folders.iter().any(|folder| !folder.is_dir());
+        let foundry = [ANVIL, FORGE].map(|part| self.foundry_folder(&part));
+        let folders = [self.solc_folder(), self.npm_folder(&SHL_VIEWER)].into_iter().chain(foundry);
+        let npm = folders.into_iter().any(|folder| !folder.is_dir());
         let go = [KUBO, GETH].iter().any(|part| !self.go_folder(part).is_dir());
         for (wanted, tool, part, advice) in
-            [(npm, "npm", "solc, anvil and forge", NEED_NODE), (go, "go", "Kubo and geth", NEED_GO)]
+            [(npm, "npm", "solc, anvil, forge and kill-the-clipboard", NEED_NODE), (go, "go", "Kubo and geth", NEED_GO)]
         {
             if wanted && let Err(PartError::ToolMissing { missing: tool }) = find(tool, part, advice) {
                 missing.push(tool);
@@ -139,6 +147,7 @@ impl Parts {
         self.install_solc()?;
         self.install_foundry(&ANVIL)?;
         self.install_forge()?;
+        self.install_npm(&SHL_VIEWER)?;
         self.install_go(&KUBO)?;
         self.install_go(&GETH)
     }
@@ -162,6 +171,16 @@ impl Parts {
     /// The same as [`install`](Self::install).
     pub fn install_forge(&self) -> Result<(), PartError> {
         self.install_foundry(&FORGE)
+    }
+
+    fn install_npm(&self, part: &NpmPart) -> Result<(), PartError> {
+        let folder = self.npm_folder(part);
+        if folder.is_dir() {
+            return Ok(());
+        }
+        let npm = find("npm", part.name, NEED_NODE)?;
+        eprintln!("parts: installing {} with npm", part.name);
+        self.fill(&folder, |folder| part.fill(folder, &npm))
     }
 
     fn install_foundry(&self, part: &Foundry) -> Result<(), PartError> {
@@ -214,6 +233,10 @@ impl Parts {
 
     fn solc_folder(&self) -> PathBuf {
         self.folder.join(format!("solc-{}", digest(&[SOLC_PACKAGE, SOLC_LOCK])))
+    }
+
+    fn npm_folder(&self, part: &NpmPart) -> PathBuf {
+        self.folder.join(part.folder())
     }
 
     fn foundry_folder(&self, part: &Foundry) -> PathBuf {
@@ -326,11 +349,12 @@ mod tests {
         }
         assert_eq!(ANVIL.version(), FORGE.version());
         assert!(SOLC_LOCK.contains("node_modules/solc"));
+        assert!(SHL_VIEWER.lock.contains("node_modules/kill-the-clipboard"));
     }
 
     #[test]
     fn the_locks_name_no_registry_and_pin_every_checksum() {
-        for lock in [SOLC_LOCK, ANVIL.lock, FORGE.lock] {
+        for lock in [SOLC_LOCK, ANVIL.lock, FORGE.lock, SHL_VIEWER.lock] {
             assert!(!lock.contains("\"resolved\""));
             let lock: serde_json::Value = serde_json::from_str(lock).expect("the lock is JSON");
             let packages = lock["packages"].as_object().expect("it lists packages");

@@ -22,6 +22,13 @@
 //! | `GET /v1/patients/{patient}/records` | the patient, or a live grantee | → `Vec<`[`RecordSummary`]`>`, of the classes that the caller may read |
 //! | `GET /v1/patients/{patient}/records/{slot}` | the patient, or a live grantee with a session | → [`RecordView`] |
 //! | `GET /v1/patients/{patient}/storage` | the patient | → [`StorageView`] |
+//! | `GET /v1/links` | a patient | → `Vec<`[`LinkView`]`>`: the patient's links |
+//! | `POST /v1/links` | a patient | [`NewLink`] → [`LinkMade`] |
+//! | `GET /v1/links/{number}` | the patient | → [`LinkView`] |
+//! | `DELETE /v1/links/{number}` | the patient | → 204: ends the link |
+//! | `POST /v1/shl/{id}` | anyone with the link | [`ManifestRequest`] → [`LinkManifest`], or 401 and [`PasscodeRefused`] |
+//! | `GET /v1/shl/{id}?recipient=TEXT` | anyone with a link that is a direct file | → a JWE |
+//! | `GET /v1/shl-files/{token}` | anyone with an address from a manifest, once | → a JWE |
 //! | `POST /v1/batches/seal` | the hospital | → [`BatchView`]: seals what is pending now |
 //! | `GET /v1/batches/{number}` | anyone | → [`BatchView`] |
 //! | `GET /v1/provers` | the hospital | → `Vec<`[`ProverView`]`>` |
@@ -41,6 +48,7 @@
 mod account;
 mod batch;
 mod hospital;
+mod link;
 mod login;
 mod operation;
 mod patient;
@@ -54,6 +62,10 @@ pub use self::{
     account::{AccountView, IdentityProof, Registered, RelayRegistration},
     batch::{BatchView, NodeHealth, NodeStatus, ProofJob, ProofProgress},
     hospital::{InviterView, NewProver, ProverView},
+    link::{
+        LinkAccess, LinkFile, LinkMade, LinkManifest, LinkOpening, LinkOutcome, LinkState, LinkView, ManifestFile,
+        ManifestPlace, ManifestRequest, NewLink, PasscodeRefused,
+    },
     login::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken},
     operation::{NamedEpoch, OperationStatus, Receipt, StoredAt, Submission},
     patient::{DelegatedGrant, EmergencySlot, GrantView, ManagedGrants, ManagedSlot, MedicalProof, PatientView},

@@ -9,6 +9,7 @@ mod disclose;
 mod ending;
 mod force;
 mod keystore;
+mod link;
 #[cfg(target_os = "linux")]
 mod memory;
 mod office;

@@ -12,7 +12,7 @@ use crate::{
     error::ClientError,
     flow::{
         account_change::AccountChangeError, admission::AdmissionError, break_glass::EmergencyError,
-        delegate::DelegateError, disclose::DisclosingError, grant::GrantError, invite::InviteError,
+        delegate::DelegateError, disclose::DisclosingError, grant::GrantError, invite::InviteError, link::LinkError,
         ownership::OwnershipError, register::RegisterError, retrieve::ReadError, settle_queue::SettleQueueError,
         upload::WriteError,
     },
@@ -90,6 +90,7 @@ codes! {
     Card "card" Input "this is not a usable card"
     Record "record" Input "the record is too large or cannot be sealed"
     GrantTerms "grant-terms" Input "these rights, classes, times or grantee cannot be granted"
+    LinkTerms "link-terms" Input "these records cannot be shared by a link with these terms"
     OrgForRole "org-for-role" Input "only doctors belong to a hospital"
     ClassNotProved "class-not-proved" Input "the record's class is neither stated nor proved"
     OtherClass "other-class" Input "the node lists the record in another class than the one stated"
@@ -245,6 +246,9 @@ impl ClientError {
             Self::SettleQueue(SettleQueueError::Sizes) => Code::OtherDeployment,
             Self::SettleQueue(SettleQueueError::Halted(_)) => Code::ContractRefused,
             Self::SettleQueue(_) => Code::L1Unproved,
+            Self::Link(LinkError::NotAPatient) => Code::NotAPatient,
+            Self::Link(LinkError::Address(_)) => Code::Address,
+            Self::Link(_) => Code::LinkTerms,
             Self::Invite(InviteError::NotRegistered) => Code::NotRegistered,
             Self::Invite(InviteError::Role) => Code::CannotInvite,
             Self::Invite(InviteError::Expires) => Code::InvitationExpiry,

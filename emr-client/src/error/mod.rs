@@ -22,7 +22,7 @@ use emr_crypto::{DelegatedKeysError, DirectoryError, IdentityFileError, OwnDirec
 use crate::{
     flow::{
         account_change::AccountChangeError, admission::AdmissionError, break_glass::EmergencyError,
-        delegate::DelegateError, disclose::DisclosingError, grant::GrantError, invite::InviteError,
+        delegate::DelegateError, disclose::DisclosingError, grant::GrantError, invite::InviteError, link::LinkError,
         ownership::OwnershipError, register::RegisterError, retrieve::ReadError, settle_queue::SettleQueueError,
         upload::WriteError,
     },
@@ -164,6 +164,9 @@ pub enum ClientError {
     /// No invitation was signed.
     #[error(transparent)]
     Invite(#[from] InviteError),
+    /// No link was made.
+    #[error(transparent)]
+    Link(#[from] LinkError),
     /// A counter is at its end.
     #[error(transparent)]
     Exhausted(#[from] OutOfRange),

@@ -15,6 +15,7 @@ pub mod handed_on;
 pub mod import;
 pub mod invite;
 mod light_check;
+pub mod link;
 pub mod next_version;
 mod on_l1;
 pub mod own_directory;

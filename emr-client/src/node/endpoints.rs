@@ -200,6 +200,42 @@ impl NodeClient {
         about(&path, view.slot == slot).map(|()| view)
     }
 
+    /// Makes a link of this patient. If the same is sent again, the node gives the same number.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
+    pub async fn create_link(&self, new: &emr_api::NewLink) -> Result<emr_api::LinkMade, NodeError> {
+        let path = route::LINKS;
+        let (_, answer) = self.authorized(Method::POST, path, || json(new), MAX_ANSWER).await?;
+        Self::read(path, &answer)
+    }
+
+    /// This patient's links.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
+    pub async fn links(&self) -> Result<Vec<emr_api::LinkView>, NodeError> {
+        self.get(route::LINKS).await
+    }
+
+    /// A link of this patient, with all openings that the node keeps.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
+    pub async fn link(&self, number: u32) -> Result<emr_api::LinkView, NodeError> {
+        let path = route::link(number);
+        let view: emr_api::LinkView = self.get(&path).await?;
+        about(&path, view.number == number).map(|()| view)
+    }
+
+    /// Ends a link of this patient.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
+    pub async fn end_link(&self, number: u32) -> Result<(), NodeError> {
+        self.authorized(Method::DELETE, &route::link(number), || Body::None, MAX_ANSWER).await.map(drop)
+    }
+
     /// Seals the operations that wait into a batch. Only the hospital may do this.
     ///
     /// # Errors

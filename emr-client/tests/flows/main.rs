@@ -19,6 +19,7 @@ mod from_now;
 mod hostile_delegate;
 mod import;
 mod lies;
+mod link;
 mod lying_l1;
 mod many;
 mod new_owner_cancels;

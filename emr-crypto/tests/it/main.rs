@@ -8,6 +8,7 @@ mod fixtures;
 mod histories;
 mod hostile_bytes;
 mod identity_file;
+mod jwe;
 mod key_wrap;
 mod login;
 mod rsa_key;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{MempoolError, damaged};
 
 /// A principal as part of a table key: the account as 4 bytes, big-endian, then the identity.
-pub(super) type PrincipalRow = [u8; 36];
+pub(crate) type PrincipalRow = [u8; 36];
 
 /// Stands for no principal: account 0 is never assigned.
 pub(super) const NOBODY: PrincipalRow = [0; 36];
@@ -28,7 +28,7 @@ pub struct Principal {
 }
 
 impl Principal {
-    pub(super) fn row(&self) -> PrincipalRow {
+    pub(crate) fn row(&self) -> PrincipalRow {
         let mut row = NOBODY;
         row[..4].copy_from_slice(&(self.account.get() as u32).to_be_bytes());
         row[4..].copy_from_slice(&self.identity);

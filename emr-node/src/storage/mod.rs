@@ -14,3 +14,4 @@ pub(crate) use in_use::{InUse, Use};
 pub(crate) use notes::Notes;
 pub(crate) use space::Space;
 pub(crate) use sweep::run;
+pub(crate) use sweep_time::SweepTime;

@@ -89,6 +89,11 @@ impl Quotas {
         ))
     }
 
+    /// The free bytes of the node's disk beyond what only Revokes and key directories may use.
+    pub(crate) fn spare_bytes(&self, free: &Free, patients: usize) -> u64 {
+        free.node.without(self.reserve(patients)).bytes
+    }
+
     /// What one patient's key directories may take now, in staging and held together.
     ///
     /// Only the space beyond the reserve is shared, and each patient gets a small part of it: so patients who take much

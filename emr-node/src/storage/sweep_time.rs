@@ -10,18 +10,18 @@ pub(super) const AHEAD: u64 = 3600;
 /// Follows the node's clock. If the clock jumps ahead, this time runs at most twice as fast as a stopwatch until it has
 /// caught up. So nothing is removed before half of its time has passed, unless the node was restarted with a wrong clock.
 #[derive(Debug)]
-pub(super) struct SweepTime {
+pub(crate) struct SweepTime {
     time: UnixTime,
     seen: Instant,
 }
 
 impl SweepTime {
-    pub(super) const fn new(clock: UnixTime, seen: Instant) -> Self {
+    pub(crate) const fn new(clock: UnixTime, seen: Instant) -> Self {
         Self { time: clock, seen }
     }
 
     /// The time now, if the clock shows `clock`. It follows a clock that is set back at once.
-    pub(super) fn at(&mut self, clock: UnixTime, now: Instant) -> UnixTime {
+    pub(crate) fn at(&mut self, clock: UnixTime, now: Instant) -> UnixTime {
         let fastest = now.saturating_duration_since(self.seen).saturating_mul(2);
         self.time = clock.min(self.time.saturating_add(fastest.as_secs()));
         self.seen = now;

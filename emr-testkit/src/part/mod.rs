@@ -9,10 +9,12 @@ mod anvil;
 mod geth;
 mod kubo;
 mod process;
+mod shl_viewer;
 
 pub use anvil::Anvil;
 pub use geth::Geth;
 pub use kubo::Kubo;
+pub use shl_viewer::ShlViewer;
 
 use std::env;
 use std::io::{self, Write};

@@ -28,7 +28,8 @@ pub(crate) use address::ClientAddress;
 use answers::Answers;
 pub(crate) use key_locks::{KeyLock, KeyLocks};
 pub(crate) use permit::{Permit, Permits};
-use rate::{ADDRESSES_OF_A_SITE, AddressRate, Rate};
+pub(crate) use rate::Rate;
+use rate::{ADDRESSES_OF_A_SITE, AddressRate};
 use revokes::Revokes;
 
 /// The limits of a node's HTTP service.

@@ -8,10 +8,12 @@ mod delegates;
 mod emergency;
 mod extract;
 mod invitations;
+mod links;
 mod login;
 mod operations;
 mod patients;
 mod prover;
+mod shl;
 mod status;
 mod storage;
 
@@ -23,7 +25,7 @@ use axum::{
     middleware::{from_fn, from_fn_with_state},
     routing::{delete, get, post},
 };
-use emr_api::route;
+use emr_api::{NewLink, route};
 use emr_core::AccountIndex;
 use emr_ipfs::MAX_BLOCK_BYTES;
 use tokio::sync::watch;
@@ -36,6 +38,7 @@ use crate::{
         origins::Origins,
         server::{TimeLimit, finish, limit_time, read_body},
     },
+    links::Links,
     pipeline::Pipeline,
     request_error::RequestError,
 };
@@ -46,6 +49,8 @@ use invitations::Inviters;
 const MAX_JSON: usize = 64 << 10;
 /// The largest proof that is read. Real proofs have a few kilobytes.
 const MAX_PROOF: usize = 64 << 10;
+/// The largest new link: its files, and their names.
+const MAX_LINK: usize = NewLink::MAX_BYTES + (64 << 10);
 
 /// The state that all routes share.
 #[derive(Debug)]
@@ -55,6 +60,7 @@ pub(crate) struct App {
     pub(crate) limits: Limiter,
     /// The addresses of this node for which logins are valid.
     origins: Origins,
+    pub(crate) links: Arc<Links>,
     inviters: Inviters,
     /// The order in which each doctor gets the slots for emergency grants.
     emergency_order: RandomState,
@@ -65,13 +71,14 @@ pub(crate) struct App {
 type Shared = axum::extract::State<Arc<App>>;
 
 impl App {
-    pub(crate) fn new(pipeline: Arc<Pipeline>, limits: &Limits, origins: Origins) -> Self {
+    pub(crate) fn new(pipeline: Arc<Pipeline>, links: Arc<Links>, limits: &Limits, origins: Origins) -> Self {
         let logins = Logins::new(pipeline.engine.domain);
         Self {
             pipeline,
             logins,
             limits: Limiter::new(limits),
             origins,
+            links,
             inviters: Inviters::default(),
             emergency_order: RandomState::new(),
             doctor_invites: limits.doctor_invites,
@@ -117,6 +124,8 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .route(route::PROOF_JOB, get(prover::job))
         .route(route::PROVERS, get(prover::list).post(prover::add))
         .route(route::PROVER, delete(prover::remove))
+        .route(route::LINKS, get(links::list))
+        .route(route::LINK, get(links::get).delete(links::end))
         .route(route::INVITERS, get(invitations::list))
         .route(route::INVITER, delete(invitations::end).put(invitations::resume))
         .layer(DefaultBodyLimit::max(MAX_JSON))
@@ -147,10 +156,24 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .route(route::OPERATIONS, post(operations::submit))
         .route(route::SEAL, post(batches::seal))
         .layer(DefaultBodyLimit::max(MAX_JSON))
-        .layer(place)
+        .layer(place.clone())
         .layer(body.clone())
         .layer(login.clone())
         .layer(long_time.clone());
+    let new_links = Router::new()
+        .route(route::LINKS, post(links::create))
+        .layer(DefaultBodyLimit::max(MAX_LINK))
+        .layer(place)
+        .layer(from_fn_with_state(MAX_LINK, read_body))
+        .layer(login.clone())
+        .layer(short.clone());
+    let shl = Router::new()
+        .route(route::SHL, post(shl::manifest).get(shl::direct_file).options(shl::preflight))
+        .route(route::SHL_FILE, get(shl::located_file).options(shl::preflight))
+        .layer(DefaultBodyLimit::max(MAX_JSON))
+        .layer(short)
+        .layer(from_fn_with_state(Arc::clone(&app), admit))
+        .layer(from_fn(shl::for_all_origins));
     let open = Router::new()
         .route(route::ACCOUNTS, post(accounts::register))
         .layer(DefaultBodyLimit::max(MAX_JSON))
@@ -166,6 +189,7 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .layer(login)
         .layer(long_time)
         .layer(from_fn_with_state(Arc::clone(&app), admit_revoke));
-    let ordinary = quick.merge(blocks).merge(operations).merge(open).layer(from_fn_with_state(Arc::clone(&app), admit));
-    ordinary.merge(doors).merge(revokes).layer(from_fn(finish)).with_state(app)
+    let ordinary = quick.merge(blocks).merge(operations).merge(new_links).merge(open);
+    let ordinary = ordinary.layer(from_fn_with_state(Arc::clone(&app), admit));
+    ordinary.merge(doors).merge(revokes).merge(shl).layer(from_fn(finish)).with_state(app)
 }

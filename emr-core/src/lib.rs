@@ -6,6 +6,8 @@ pub mod cid;
 mod class;
 pub mod codec;
 pub mod commitment;
+#[cfg(feature = "dicom")]
+pub mod dicom;
 pub mod fhir;
 mod key;
 pub mod key_pattern;

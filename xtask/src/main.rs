@@ -27,7 +27,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
-    /// Fetch the pinned real parts (Kubo, anvil, geth, forge, solc, OpenZeppelin, kill-the-clipboard) into the cache
+    /// Fetch the pinned real parts (Kubo, anvil, geth, forge, solc, OpenZeppelin, kill-the-clipboard, pydicom) into the cache
     Parts,
     /// Run all tests, with the real parts
     Test {

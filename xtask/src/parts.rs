@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 const SOLC_PACKAGE: &str = include_str!("../../contracts/package.json");
 const SOLC_LOCK: &str = include_str!("../../contracts/package-lock.json");
 const SLITHER_LOCK: &str = include_str!("../parts/slither/requirements.txt");
+const PYDICOM_LOCK: &str = include_str!("../parts/pydicom/requirements.txt");
 
 const NEED_NODE: &str = "Node.js 20 or newer";
 const NEED_PYTHON: &str = "Python 3.10 or newer with pip";
@@ -122,10 +123,15 @@ impl Parts {
         self.folder.join(format!("slither-{}", digest(&[SLITHER_LOCK])))
     }
 
+    /// The folder with pydicom and its test files, for `PYTHONPATH`.
+    pub fn pydicom_packages(&self) -> PathBuf {
+        self.folder.join(format!("pydicom-{}", digest(&[PYDICOM_LOCK])))
+    }
+
     /// Installs all missing parts that tests need.
     ///
     /// # Errors
-    /// Returns [`PartError::ToolMissing`] if npm or Go is missing, [`PartError::Install`] if an installer fails, and
+    /// Returns [`PartError::ToolMissing`] if npm, Go or Python is missing, [`PartError::Install`] if an installer fails, and
     /// [`PartError::Io`] if a file cannot be written.
     pub fn install(&self) -> Result<(), PartError> {
         // Names all missing programs together, before the first download.
@@ -134,9 +140,12 @@ impl Parts {
         let folders = [self.solc_folder(), self.npm_folder(&SHL_VIEWER)].into_iter().chain(foundry);
         let npm = folders.into_iter().any(|folder| !folder.is_dir());
         let go = [KUBO, GETH].iter().any(|part| !self.go_folder(part).is_dir());
-        for (wanted, tool, part, advice) in
-            [(npm, "npm", "solc, anvil, forge and kill-the-clipboard", NEED_NODE), (go, "go", "Kubo and geth", NEED_GO)]
-        {
+        let python = !self.pydicom_packages().is_dir();
+        for (wanted, tool, part, advice) in [
+            (npm, "npm", "solc, anvil, forge and kill-the-clipboard", NEED_NODE),
+            (go, "go", "Kubo and geth", NEED_GO),
+            (python, "python3", "pydicom", NEED_PYTHON),
+        ] {
             if wanted && let Err(PartError::ToolMissing { missing: tool }) = find(tool, part, advice) {
                 missing.push(tool);
             }
@@ -149,7 +158,8 @@ impl Parts {
         self.install_forge()?;
         self.install_npm(&SHL_VIEWER)?;
         self.install_go(&KUBO)?;
-        self.install_go(&GETH)
+        self.install_go(&GETH)?;
+        self.install_python("pydicom", &self.pydicom_packages(), PYDICOM_LOCK)
     }
 
     /// Installs solc and OpenZeppelin from npm.
@@ -198,14 +208,19 @@ impl Parts {
     /// # Errors
     /// The same as [`install`](Self::install).
     pub fn install_slither(&self) -> Result<(), PartError> {
-        if self.slither_packages().is_dir() {
+        self.install_python("slither", &self.slither_packages(), SLITHER_LOCK)
+    }
+
+    /// Installs exactly the locked packages from PyPI into a folder.
+    fn install_python(&self, part: &str, folder: &Path, lock: &str) -> Result<(), PartError> {
+        if folder.is_dir() {
             return Ok(());
         }
-        let python = find("python3", "slither", NEED_PYTHON)?;
-        eprintln!("parts: installing slither with pip");
-        self.fill(&self.slither_packages(), |folder| {
-            let lock = folder.join("requirements.txt");
-            write(&lock, SLITHER_LOCK)?;
+        let python = find("python3", part, NEED_PYTHON)?;
+        eprintln!("parts: installing {part} with pip");
+        self.fill(folder, |folder| {
+            let requirements = folder.join("requirements.txt");
+            write(&requirements, lock)?;
             let mut pip = Command::new(&python);
             pip.args([
                 "-m",
@@ -216,8 +231,8 @@ impl Parts {
                 "--root-user-action=ignore",
                 "--only-binary=:all:",
             ]);
-            pip.args(["--require-hashes", "--no-deps", "--target"]).arg(folder).arg("--requirement").arg(lock);
-            run("slither", NEED_PYTHON, &mut pip)
+            pip.args(["--require-hashes", "--no-deps", "--target"]).arg(folder).arg("--requirement").arg(requirements);
+            run(part, NEED_PYTHON, &mut pip)
         })
     }
 

@@ -9,11 +9,13 @@ mod anvil;
 mod geth;
 mod kubo;
 mod process;
+mod pydicom;
 mod shl_viewer;
 
 pub use anvil::Anvil;
 pub use geth::Geth;
 pub use kubo::Kubo;
+pub use pydicom::Pydicom;
 pub use shl_viewer::ShlViewer;
 
 use std::env;

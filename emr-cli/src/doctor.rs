@@ -14,7 +14,7 @@ use emr_rollup::{
 use serde::Serialize;
 
 use crate::{
-    account, break_glass, cards,
+    account, break_glass, cards, classed,
     close::Close,
     delegate,
     disclose::Check,
@@ -28,7 +28,7 @@ use crate::{
     participant, records,
     report::{Answer, Progress, print},
     rotate::Rotate,
-    start,
+    start, validate,
 };
 
 const DOCTOR: Role = Role::Doctor;
@@ -69,19 +69,9 @@ enum Command {
     /// Print this identity's card, to give to others
     Whoami,
     /// Write a new record from a FHIR R4 JSON file
-    Upload {
-        /// The FHIR file: one Bundle or resource is one record
-        file: PathBuf,
-        /// The patient's card
-        #[arg(long, value_name = "CARD")]
-        patient: PathBuf,
-        /// The record's class
-        #[arg(long)]
-        class: Class,
-        /// Wait until a batch has settled it
-        #[arg(long)]
-        wait: bool,
-    },
+    Upload(classed::Upload),
+    /// Check a FHIR file against the definitions of R4, and print each problem with its path; needs no identity and no node
+    Validate(validate::Validate),
     /// Write a folder of FHIR Bulk Data (NDJSON) of one patient; run it again to continue
     Import(Import),
     /// Write a record's next version
@@ -211,14 +201,8 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Outbox(command) => outbox::run(&options, DOCTOR, command).await,
         Command::Invite(arguments) => invite::invite(&options, DOCTOR, &arguments),
         Command::Whoami => account::whoami(&options, DOCTOR).await,
-        Command::Upload { file, patient, class, wait } => {
-            let record = records::read_fhir(&file)?;
-            let client = participant::open(&options, DOCTOR).await?;
-            let card = cards::patient(&client, None, Some(&patient)).await?;
-            let written = client.upload(&card, class, &record).await;
-            let written = written?;
-            records::written(&client, &written, wait, json).await
-        }
+        Command::Upload(arguments) => arguments.run(&options, DOCTOR).await,
+        Command::Validate(arguments) => arguments.run(json),
         Command::Import(arguments) => {
             let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, None, Some(&arguments.patient)).await?;

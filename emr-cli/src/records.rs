@@ -23,9 +23,12 @@ use crate::{
 };
 
 /// How often a waiting command asks the node.
-const POLL: Duration = Duration::from_millis(500);
+pub(crate) const POLL: Duration = Duration::from_millis(500);
 
-/// Reads a FHIR R4 document from a file, and reports its problems on stderr.
+/// How many problems of a document are written to stderr. `emr-doctor validate` prints all.
+const PROBLEMS: usize = 20;
+
+/// Reads a FHIR R4 document from a file, and reports its first problems on stderr.
 ///
 /// # Errors
 /// Fails if the file cannot be read, is too large, or is not FHIR.
@@ -38,6 +41,12 @@ pub fn read_fhir(file: &Path) -> Result<Record, Failure> {
         && problems.total > 0
     {
         eprintln!("{name}: {} places do not conform to FHIR R4; the record keeps them unchanged", problems.total);
+        for problem in problems.first.iter().take(PROBLEMS) {
+            eprintln!("  {problem}");
+        }
+        if problems.total > PROBLEMS {
+            eprintln!("  and {} more: `emr-doctor validate` prints all", problems.total - PROBLEMS);
+        }
     }
     Ok(record)
 }

@@ -79,6 +79,12 @@ impl Class {
         self as u8
     }
 
+    /// Whether the class holds what people rarely want to share with everybody who treats them: mental-health,
+    /// reproductive-health, substance-use, genetics.
+    pub const fn is_sensitive(self) -> bool {
+        matches!(self, Self::MentalHealth | Self::ReproductiveHealth | Self::SubstanceUse | Self::Genetics)
+    }
+
     /// The class with this code; `None` for 16 and more.
     pub fn from_code(code: u8) -> Option<Self> {
         Self::ALL.get(usize::from(code)).copied()

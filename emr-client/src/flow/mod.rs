@@ -32,3 +32,4 @@ pub mod rotate;
 pub mod settle_queue;
 pub mod submit;
 pub mod upload;
+pub mod upload_parts;

@@ -15,6 +15,8 @@
 //! | `imports/` | which records of imports are settled, by the digest of the request |
 //! | `seen.json` | the newest final state that was seen on L1 |
 //! | `keys-wait` | until when it stays; it exists if rights ended, or may end on L1, and no new keys could be published |
+//! | `splits.json` | the parts of documents that are being written one record per class |
+//! | `split-secret` | 32 random bytes, from which the common tags of such parts are made |
 //! | `lock` | locked by the process that uses the folder |
 //!
 //! Only the identity file has to be backed up. Everything else that a patient needs, including the secrets of the key
@@ -31,6 +33,7 @@ pub mod outbox;
 pub mod seen;
 mod settings;
 mod signed_versions;
+mod splits;
 
 use std::{
     collections::BTreeMap,
@@ -47,6 +50,7 @@ use emr_durable::Disk;
 use emr_rollup::operation::DirectoryCommitment;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
 
 pub use durable::FileError;
 use imports::{Imported, Imports};
@@ -59,6 +63,8 @@ use outbox::Outbox;
 use seen::SeenState;
 pub use settings::{Hospital, Settings};
 use signed_versions::SignedVersions;
+pub use splits::NotedPart;
+use splits::Splits;
 
 /// The largest profile file that is read, in bytes.
 const MAX_FILE_BYTES: u64 = 64 * 1024;
@@ -123,6 +129,7 @@ pub struct Profile {
     imports: Imports,
     outbox: Outbox,
     seen: SeenState,
+    splits: Splits,
     _lock: File,
 }
 
@@ -208,6 +215,7 @@ impl Profile {
             imports: Imports::new(disk.clone(), imports::folder(folder)),
             outbox: Outbox::open(&disk, &folder.join("outbox"))?,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
+            splits: Splits::open(&disk, folder)?,
             disk,
             folder: folder.to_owned(),
             _lock: lock,
@@ -396,6 +404,28 @@ impl Profile {
     /// [`FileError`] if the file cannot be written.
     pub(crate) fn note_imported(&self, intent: &str, imported: &Imported) -> Result<(), FileError> {
         self.imports.note(intent, imported)
+    }
+
+    /// The secret from which the tags are made that the parts of a split document have in common. It is made the first time, and never leaves
+    /// the folder.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be read or written.
+    pub fn split_secret(&self) -> Result<Zeroizing<[u8; 32]>, FileError> {
+        self.splits.secret()
+    }
+
+    /// The parts of a document that an interrupted run wrote.
+    pub(crate) fn split_parts(&self, split: &str) -> Vec<NotedPart> {
+        self.splits.parts(split)
+    }
+
+    /// Notes the parts of a document durably, or forgets the document if there are none.
+    ///
+    /// # Errors
+    /// [`FileError`] if the file cannot be written.
+    pub(crate) fn note_split_parts(&self, split: &str, parts: Vec<NotedPart>) -> Result<(), FileError> {
+        self.splits.set(split, parts)
     }
 
     /// The outbox.

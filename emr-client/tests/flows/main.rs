@@ -27,6 +27,7 @@ mod no_room;
 mod old_cards;
 mod other_contract;
 mod outbox;
+mod parts;
 mod power_cut;
 mod proxy;
 mod rekey;

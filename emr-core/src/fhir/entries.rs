@@ -45,7 +45,7 @@ pub fn resources(document: &[u8]) -> Result<Vec<WrittenResource<'_>>, FhirError>
         return Err(FhirError::TooLarge(document.len()));
     }
     let mut walker = Walker { scanner: Scanner::new(document)? };
-    let start = walker.scanner.next_start();
+    let start = walker.scanner.start();
     let Start::Object = walker.scanner.value()? else { return Err(FhirError::NotFhir) };
     let (mut resource_type, mut entries) = (None, Vec::new());
     walker.members(1, |here, name| {
@@ -150,7 +150,7 @@ impl<'a> Walker<'a> {
 
     /// Reads the value of `resource` in an entry.
     fn resource(&mut self, entries: &mut Vec<(Text<'a>, &'a str)>) -> Result<(), FhirError> {
-        let from = self.scanner.next_start();
+        let from = self.scanner.start();
         let start = self.scanner.value()?;
         let Start::Object = start else { return self.rest(4, &start) };
         let mut resource_type = None;

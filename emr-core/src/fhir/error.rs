@@ -66,6 +66,12 @@ pub enum FhirError {
         /// What is wrong with the element, and what to do.
         message: &'static str,
     },
+    /// An entry of a Bundle that is to be split holds no resource, so it belongs to no class.
+    #[error("{path} holds no resource, so it belongs to no class: remove it, or write the Bundle as one record")]
+    NoResource {
+        /// The entry.
+        path: String,
+    },
     /// The path of an element is not a key.
     #[error("the path of an element cannot be a key: {0}")]
     Key(#[from] KeyError),

@@ -57,6 +57,17 @@ impl<'a> Scanner<'a> {
         self.at.saturating_sub(1)
     }
 
+    /// Skips white space. Returns where the next value starts, for [`Self::since`].
+    pub(super) fn start(&mut self) -> usize {
+        self.space();
+        self.at
+    }
+
+    /// The text from a start on, up to the current position.
+    pub(super) fn since(&self, start: usize) -> &'a str {
+        self.text.get(start..self.at).unwrap_or_default()
+    }
+
     fn expected(&self, expected: &'static str) -> FhirError {
         let (line, column) = self.position();
         FhirError::NotJson { line, column, expected }
@@ -83,17 +94,6 @@ impl<'a> Scanner<'a> {
         let found = self.text.as_bytes()[self.at..].starts_with(token.as_bytes());
         self.at += if found { token.len() } else { 0 };
         found
-    }
-
-    /// Skips white space and returns the position of what follows.
-    pub(super) fn next_start(&mut self) -> usize {
-        self.space();
-        self.at
-    }
-
-    /// The text from a position that [`Self::next_start`] returned up to the current one.
-    pub(super) fn since(&self, start: usize) -> &'a str {
-        self.text.get(start..self.at).unwrap_or_default()
     }
 
     /// Skips white space, and then `token` if it follows. Returns whether it followed.

@@ -28,10 +28,14 @@
 //! [`import`] requires JSON, the shape above and a resource type of R4. [`validate`] lists what else violates R4's
 //! definitions; it uses the crate fhirkit. fhirkit drops unknown elements when it writes, so the fields are read from
 //! the document itself.
+//!
+//! [`classify`] proposes a class for each resource, and [`split`] makes one Bundle for each class.
 
 pub mod audit_event;
+mod classify;
 mod coding;
 pub mod consent;
+mod element;
 mod embedded;
 mod entries;
 mod error;
@@ -43,13 +47,16 @@ pub mod line_resource;
 mod media_type;
 pub mod ndjson;
 mod rebuild;
+mod split;
 mod validate;
 
+pub use classify::{Classification, Classified, Evidence, classify};
 pub use coding::{Account, Deployment, NotAnAccount};
 pub use embedded::{Draft, Embedded, MAX_EMBEDDED, read};
 pub use entries::{WrittenResource, resources};
 pub use error::FhirError;
 pub use export::{ATTACHMENTS, ExportError, export, export_to};
+pub use split::{Part, split};
 pub use validate::{Problem, Problems, validate};
 
 use crate::original::OriginalDocument;
@@ -71,4 +78,9 @@ pub const MAX_MEMBERS: usize = 512;
 pub fn import(document: &[u8]) -> Result<Record, FhirError> {
     let original = OriginalDocument { media_type: MEDIA_TYPE.to_owned(), bytes: document.to_vec(), cuts: Vec::new() };
     Ok(Record::from_fields(flatten::fields(document)?, Some(original))?)
+}
+
+/// The first 200 characters of a text from a document, without characters that control a terminal.
+fn printable(text: &str) -> String {
+    text.chars().take(200).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -3,11 +3,11 @@
 use fhirkit::r4::Resource;
 use fhirkit::{Json, Severity};
 
-use super::FhirError;
 use super::flatten::flatten;
+use super::{FhirError, printable};
 
-/// How many problems are kept in full.
-const KEPT: usize = 20;
+/// How many problems are kept in full. A document can have as many problems as values.
+const KEPT: usize = 10_000;
 /// Larger resources are not checked. fhirkit's types take up to 17 kB for an element of a few bytes, so this limit
 /// bounds memory to some hundred MB for the worst document. A large real resource has a twentieth of this number of
 /// values.
@@ -31,7 +31,7 @@ impl std::fmt::Display for Problem {
 /// The violations found in a document.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems {
-    /// The first twenty, in the order of the document.
+    /// The first ten thousand, in the order of the document.
     pub first: Vec<Problem>,
     /// How many violations there are in all.
     pub total: usize,
@@ -41,8 +41,7 @@ impl Problems {
     fn add(&mut self, path: &str, message: &str) {
         self.total += 1;
         if self.first.len() < KEPT {
-            let short = |text: &str| text.chars().take(200).collect();
-            self.first.push(Problem { path: short(path), message: short(message) });
+            self.first.push(Problem { path: printable(path), message: printable(message) });
         }
     }
 

@@ -3,7 +3,7 @@
 //! A name in braces (`{account}`) is a parameter. The function with the same name as the constant fills it in.
 
 use alloy::primitives::Address;
-use emr_core::{AccountIndex, Cid, Codec, RecordSlot};
+use emr_core::{AccountIndex, Cid, Codec, RecordSlot, Revision};
 use emr_rollup::operation::OperationId;
 
 use crate::url_token::UrlToken;
@@ -56,6 +56,8 @@ pub const LINK: &str = "/v1/links/{number}";
 pub const SHL: &str = "/v1/shl/{id}";
 /// `GET`: a file of a manifest, once.
 pub const SHL_FILE: &str = "/v1/shl-files/{token}";
+/// `GET`: the settled versions of a record; the query is `before`, a revision.
+pub const VERSIONS: &str = "/v1/patients/{patient}/records/{slot}/versions";
 /// `POST`: seals the waiting operations.
 pub const SEAL: &str = "/v1/batches/seal";
 /// `GET`: a batch.
@@ -74,7 +76,7 @@ pub const PROOF_JOB: &str = "/v1/prover/job";
 pub const PROOF: &str = "/v1/prover/jobs/{number}";
 
 /// Every path.
-pub const ALL: [&str; 32] = [
+pub const ALL: [&str; 33] = [
     STATUS,
     ACCOUNTS,
     ACCOUNT,
@@ -99,6 +101,7 @@ pub const ALL: [&str; 32] = [
     LINK,
     SHL,
     SHL_FILE,
+    VERSIONS,
     SEAL,
     BATCH,
     PROVERS,
@@ -200,6 +203,11 @@ pub fn shl(id: &UrlToken) -> String {
 /// [`SHL_FILE`].
 pub fn shl_file(token: &UrlToken) -> String {
     fill(SHL_FILE, "{token}", token)
+}
+
+/// [`VERSIONS`] with its query.
+pub fn versions(patient: AccountIndex, slot: RecordSlot, before: Revision) -> String {
+    format!("{}?before={before}", fill(&fill(VERSIONS, "{patient}", patient), "{slot}", slot))
 }
 
 /// [`BATCH`].

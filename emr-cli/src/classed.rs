@@ -16,7 +16,7 @@ use emr_rollup::operation::OperationId;
 use serde::Serialize;
 
 use crate::{
-    cards,
+    cards, conform,
     failure::{Exit, Failure, OrExit},
     options::{Options, RecordName},
     participant, records,
@@ -57,6 +57,9 @@ pub(crate) struct Upload {
     /// With `--class auto`: show the proposal and write nothing; needs no identity and no node
     #[arg(long)]
     dry_run: bool,
+    /// Refuse a record that does not conform to this research profile
+    #[arg(long, value_name = "PROFILE")]
+    profile: Option<PathBuf>,
     /// Wait until a batch has settled it
     #[arg(long)]
     wait: bool,
@@ -74,6 +77,7 @@ impl Upload {
             return Err(Failure::new(Exit::Usage, message));
         }
         let record = records::read_fhir(&self.file)?;
+        conform::require(&self.file, &record, self.profile.as_deref())?;
         let document = record.original().map(|original| original.bytes.as_slice()).unwrap_or_default();
         let class = match self.class {
             Choice::Stated(class) => Some(class),

@@ -5,7 +5,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use emr_chain::SettlementLayer;
 use emr_client::{client::Client, flow::next_version::EditClass};
-use emr_core::{Class, Purpose, Reason, Role, StateRoot};
+use emr_core::{Class, Purpose, Reason, Role, StateRoot, Version};
 use emr_rollup::{
     batch::{BatchData, D1Entry, D2Entry},
     state::StateTrees,
@@ -16,10 +16,10 @@ use serde::Serialize;
 use crate::{
     account, break_glass, cards, classed,
     close::Close,
-    delegate,
+    conform, delegate,
     disclose::Check,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
-    invite, money,
+    history, invite, money,
     ndjson::Import,
     on_l1,
     options::{Options, RecordName, parse_purpose},
@@ -72,6 +72,8 @@ enum Command {
     Upload(classed::Upload),
     /// Check a FHIR file against the definitions of R4, and print each problem with its path; needs no identity and no node
     Validate(validate::Validate),
+    /// Check whether a FHIR R4 JSON file, or a record, conforms to a research profile
+    Conform(conform::Arguments),
     /// Write a folder of FHIR Bulk Data (NDJSON) of one patient; run it again to continue
     Import(Import),
     /// Write a record's next version
@@ -86,6 +88,9 @@ enum Command {
         /// Move the record to another class
         #[arg(long, value_name = "CLASS")]
         move_to: Option<Class>,
+        /// Refuse a version that does not conform to this research profile
+        #[arg(long, value_name = "PROFILE")]
+        profile: Option<PathBuf>,
         #[command(flatten)]
         target: Target,
     },
@@ -125,6 +130,9 @@ enum Command {
     Get {
         /// The record: PATIENT/SLOT
         record: RecordName,
+        /// An earlier version. All versions after it are fetched too, because they prove it
+        #[arg(long, value_name = "VERSION")]
+        version: Option<Version>,
         /// Where to write it [default: stdout]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -135,6 +143,10 @@ enum Command {
         #[arg(long, value_name = "CARD")]
         patient: Option<PathBuf>,
     },
+    /// List the settled versions of a record, and what is proved of each
+    History(history::OfPatient<history::Arguments>),
+    /// Show what changed between two versions of a record
+    Diff(history::OfPatient<history::Compared>),
     /// Read a record and print what was verified
     Verify {
         /// The record: PATIENT/SLOT
@@ -203,18 +215,20 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Whoami => account::whoami(&options, DOCTOR).await,
         Command::Upload(arguments) => arguments.run(&options, DOCTOR).await,
         Command::Validate(arguments) => arguments.run(json),
+        Command::Conform(arguments) => arguments.run(&options, DOCTOR).await,
         Command::Import(arguments) => {
             let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, None, Some(&arguments.patient)).await?;
             arguments.run(&client, &card, json).await
         }
-        Command::Edit { record: name, file, class, move_to, target } => {
+        Command::Edit { record: name, file, class, move_to, profile, target } => {
             let class = match (class, move_to) {
                 (_, Some(to)) => EditClass::MoveTo(to),
                 (Some(class), None) => EditClass::Stated(class),
                 (None, None) => EditClass::Proved,
             };
             let record = records::read_fhir(&file)?;
+            conform::require(&file, &record, profile.as_deref())?;
             let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), target.patient.as_deref()).await?;
             let written = client.edit(&card, name.slot, class, &record).await;
@@ -249,9 +263,22 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let card = cards::patient(&client, None, Some(&arguments.patient)).await?;
             break_glass::run(&client, &card, &arguments, json).await
         }
-        Command::Get { record: name, output, purpose, patient } => {
+        Command::History(arguments) => {
+            let client = participant::open(&options, DOCTOR).await?;
+            let (what, card, purpose) = arguments.open(&client).await?;
+            what.run(&client, &card, purpose, json).await
+        }
+        Command::Diff(arguments) => {
+            let client = participant::open(&options, DOCTOR).await?;
+            let (what, card, purpose) = arguments.open(&client).await?;
+            what.run(&client, &card, purpose, json).await
+        }
+        Command::Get { record: name, version, output, purpose, patient } => {
             let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), patient.as_deref()).await?;
+            if let Some(version) = version {
+                return history::get(&client, &card, (name, version), Some(purpose), output.as_deref(), json).await;
+            }
             let retrieved = records::fetch(&client, &card, name, Some(purpose)).await?;
             records::output(name, &retrieved, output.as_deref(), json)
         }

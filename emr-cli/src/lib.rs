@@ -6,6 +6,7 @@ pub mod break_glass;
 pub mod cards;
 mod classed;
 pub mod close;
+pub mod conform;
 mod consent;
 pub mod delegate;
 #[cfg(feature = "hospital")]
@@ -15,6 +16,7 @@ pub mod doctor;
 mod export;
 pub mod failure;
 pub mod force;
+pub mod history;
 #[cfg(feature = "hospital")]
 pub mod hospital;
 pub mod input;

@@ -7,7 +7,7 @@ use emr_client::{
     client::Client,
     verify::{audit::Verified, delegated::givers, light::VerifiedLeaves},
 };
-use emr_core::{AccountIndex, Class, ClassMask, Role, UnixTime};
+use emr_core::{AccountIndex, Class, ClassMask, Role, UnixTime, Version};
 use emr_rollup::state::leaf::AuditEntry;
 use serde::Serialize;
 
@@ -20,6 +20,7 @@ use crate::{
     export::Export,
     failure::{EXIT_CODES, Exit, Failure, OrExit},
     force::{self, Force},
+    history::{self, Named},
     light::{Access, Audit, Grants, LightAnswer},
     link::{Link, Links},
     money,
@@ -131,6 +132,9 @@ enum Command {
     Get {
         /// The record: PATIENT/SLOT
         record: RecordName,
+        /// An earlier version
+        #[arg(long, value_name = "VERSION")]
+        version: Option<Version>,
         /// Where to write it [default: stdout]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
@@ -139,6 +143,10 @@ enum Command {
     Disclose(Disclose),
     /// Check a file of `disclose`, and print what it shows; needs no identity
     Check(Check),
+    /// List the settled versions of a record, proved by your audit chain
+    History(history::Arguments),
+    /// Show what changed between two versions of a record
+    Diff(history::Compared),
     /// Delete a record permanently; its space is free a day after the deletion is settled
     Delete {
         /// The record: PATIENT/SLOT
@@ -268,11 +276,21 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let written = written?;
             records::written(&client, &written, wait, json).await
         }
-        Command::Get { record: name, output } => {
+        Command::History(arguments) => {
             let client = open(&options).await?;
-            let card = client.card();
-            if card.account != Some(name.patient) {
-                return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
+            let card = history::own(&client, arguments.record())?;
+            arguments.run(&client, &card, None, json).await
+        }
+        Command::Diff(arguments) => {
+            let client = open(&options).await?;
+            let card = history::own(&client, arguments.record())?;
+            arguments.run(&client, &card, None, json).await
+        }
+        Command::Get { record: name, version, output } => {
+            let client = open(&options).await?;
+            let card = history::own(&client, name)?;
+            if let Some(version) = version {
+                return history::get(&client, &card, (name, version), None, output.as_deref(), json).await;
             }
             let retrieved = records::fetch(&client, &card, name, None).await?;
             records::output(name, &retrieved, output.as_deref(), json)

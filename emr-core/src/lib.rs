@@ -6,8 +6,10 @@ pub mod cid;
 mod class;
 pub mod codec;
 pub mod commitment;
+pub mod conformance;
 #[cfg(feature = "dicom")]
 pub mod dicom;
+pub mod diff;
 pub mod fhir;
 mod key;
 pub mod key_pattern;

@@ -21,6 +21,7 @@
 //! | `GET /v1/patients/{patient}/audit?end=N&limit=N` | the patient | → [`AuditPage`](crate::AuditPage) |
 //! | `GET /v1/patients/{patient}/records` | the patient, or a live grantee | → `Vec<`[`RecordSummary`]`>`, of the classes that the caller may read |
 //! | `GET /v1/patients/{patient}/records/{slot}` | the patient, or a live grantee with a session | → [`RecordView`] |
+//! | `GET /v1/patients/{patient}/records/{slot}/versions?before=N` | the same | → [`RecordVersionsView`](crate::RecordVersionsView): the revisions before N, of the classes that the caller may read |
 //! | `GET /v1/patients/{patient}/storage` | the patient | → [`StorageView`] |
 //! | `GET /v1/links` | a patient | → `Vec<`[`LinkView`]`>`: the patient's links |
 //! | `POST /v1/links` | a patient | [`NewLink`] → [`LinkMade`] |
@@ -69,7 +70,7 @@ pub use self::{
     login::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken},
     operation::{NamedEpoch, OperationStatus, Receipt, StoredAt, Submission},
     patient::{DelegatedGrant, EmergencySlot, GrantView, ManagedGrants, ManagedSlot, MedicalProof, PatientView},
-    record::{RecordProof, RecordSummary, RecordView},
+    record::{AuthorProof, RecordProof, RecordSummary, RecordVersionsView, RecordView, RevisionView, VERSIONS_PAGE},
     storage::{BlockPut, StorageAmount, StorageView, WriterStorage},
     subtree::{AUDIT_PAGE, AuditPage, OwnGrantsView, SubtreeView},
 };

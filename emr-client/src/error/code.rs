@@ -19,8 +19,8 @@ use crate::{
     node::NodeError,
     profile::{FileError, ProfileError, seen::SeenError},
     verify::{
-        card::CardError, disclosed::DisclosedError, membership::MembershipError, record::RecordProofError,
-        settled_state::SettledStateError,
+        card::CardError, disclosed::DisclosedError, history::HistoryError, membership::MembershipError,
+        record::RecordProofError, settled_state::SettledStateError,
     },
 };
 
@@ -106,6 +106,8 @@ codes! {
     NotFound "not-found" Refused "it does not exist, or the account may not know of it"
     NotGranted "not-granted" Refused "no grant allows it"
     NoSuchRecord "no-such-record" Refused "there is no such record"
+    NoSuchVersion "no-such-version" Refused "there is no such version of the record, or it is not kept any more"
+    VersionClosed "version-closed" Refused "this version of the record is closed to the reader"
     RecordDeleted "record-deleted" Refused "the record was deleted"
     NotAuthor "not-author" Refused "only the author and the patient can delete a record"
     NoDirectory "no-directory" Refused "the patient has published no key directory"
@@ -152,6 +154,7 @@ codes! {
     LightCheck "light-check" Unverified "the patient's data from the node do not match L1"
     RecordUnproved "record-unproved" Unverified "the record does not open or does not verify"
     DisclosureUnproved "disclosure-unproved" Unverified "a disclosure does not hold, or its block is not in the chain"
+    HistoryUnproved "history-unproved" Unverified "the list of a record's versions does not hold"
     ReceiptUnproved "receipt-unproved" Unverified "the receipt is not valid"
     L1Unproved "l1-unproved" Unverified "the Ethereum node's proof or answer does not hold"
     L1Disagrees "l1-disagrees" Unverified "the Ethereum nodes show different chains"
@@ -201,6 +204,7 @@ impl ClientError {
             Self::RecordProof(_) => Code::RecordUnproved,
             Self::Disclosed(error) => disclosed(error),
             Self::Disclosing(error) => disclosing(error),
+            Self::History(error) => history(error),
             Self::Receipt(_) => Code::ReceiptUnproved,
             Self::Malformed(_) => Code::NodeAnswer,
             Self::OtherContract { .. }
@@ -342,6 +346,21 @@ const fn read(error: &ReadError) -> Code {
         ReadError::NoSuchRecord { .. } => Code::NoSuchRecord,
         ReadError::NoKeys => Code::NoKeys,
         ReadError::Open { .. } | ReadError::TooLarge(_) => Code::RecordUnproved,
+    }
+}
+
+const fn history(error: &HistoryError) -> Code {
+    match error {
+        HistoryError::NoSuchVersion(_) | HistoryError::NotKept(_) => Code::NoSuchVersion,
+        HistoryError::Unlinked { .. } | HistoryError::Closed(_) => Code::VersionClosed,
+        HistoryError::Newest
+        | HistoryError::Order
+        | HistoryError::Omitted(_)
+        | HistoryError::Impossible(_)
+        | HistoryError::Stored(_)
+        | HistoryError::Audit(_)
+        | HistoryError::NotPrevious(_)
+        | HistoryError::Author(_) => Code::HistoryUnproved,
     }
 }
 

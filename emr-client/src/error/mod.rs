@@ -31,8 +31,8 @@ use crate::{
     profile::{FileError, Hospital, ProfileError, seen::SeenError},
     verify::{
         card::CardError, delegated::DelegationError, deployment::DeploymentError, directory::DirectoryCheckError,
-        disclosed::DisclosedError, light::LightError, membership::MembershipError, record::RecordProofError,
-        settled_state::SettledStateError,
+        disclosed::DisclosedError, history::HistoryError, light::LightError, membership::MembershipError,
+        record::RecordProofError, settled_state::SettledStateError,
     },
 };
 
@@ -117,6 +117,9 @@ pub enum ClientError {
     /// Nothing was disclosed, or a disclosure is not confirmed.
     #[error(transparent)]
     Disclosing(#[from] DisclosingError),
+    /// The list of a record's versions does not hold, or a version is not for this reader.
+    #[error(transparent)]
+    History(#[from] HistoryError),
     /// The node's receipt cannot be used.
     #[error(transparent)]
     Receipt(#[from] ReceiptError),

@@ -12,6 +12,7 @@ mod fate;
 pub mod force_revoke;
 pub mod grant;
 pub mod handed_on;
+pub mod history;
 pub mod import;
 pub mod invite;
 mod light_check;

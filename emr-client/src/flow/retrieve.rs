@@ -158,7 +158,7 @@ impl Client {
         }
     }
 
-    async fn class_of(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<Class, ClientError> {
+    pub(super) async fn class_of(&self, patient: &CheckedCard, slot: RecordSlot) -> Result<Class, ClientError> {
         let patient = patient.account();
         let records = self.node.records(patient).await.map_err(|error| refused(error, patient, slot))?;
         let record = records.iter().find(|record| record.slot == slot);
@@ -276,7 +276,7 @@ fn directories(newest: &PatientView, view: &RecordView) -> Vec<Cid> {
 }
 
 /// The reader's error for a refusal of the node.
-fn refused(error: NodeError, patient: AccountIndex, slot: RecordSlot) -> ClientError {
+pub(super) fn refused(error: NodeError, patient: AccountIndex, slot: RecordSlot) -> ClientError {
     if error.is_revoked() {
         return ReadError::Revoked { patient, message: error.to_string() }.into();
     }

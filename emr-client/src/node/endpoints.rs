@@ -3,7 +3,7 @@
 use alloy::primitives::Address;
 use emr_api::{AUDIT_PAGE, route};
 use emr_core::{
-    AccountIndex, Cid, Codec, GrantSlot, RecordSlot,
+    AccountIndex, Cid, Codec, GrantSlot, RecordSlot, Revision,
     cid::{MAX_BLOCK_BYTES, cid_of, codec_of, verify_block},
 };
 use emr_rollup::operation::OperationId;
@@ -234,6 +234,21 @@ impl NodeClient {
     /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
     pub async fn end_link(&self, number: u32) -> Result<(), NodeError> {
         self.authorized(Method::DELETE, &route::link(number), || Body::None, MAX_ANSWER).await.map(drop)
+    }
+
+    /// A page of a record's settled versions: the revisions before this one.
+    ///
+    /// # Errors
+    /// As for [`Self::record`].
+    pub async fn versions(
+        &self,
+        patient: AccountIndex,
+        slot: RecordSlot,
+        before: Revision,
+    ) -> Result<emr_api::RecordVersionsView, NodeError> {
+        let path = route::versions(patient, slot, before);
+        let view: emr_api::RecordVersionsView = self.get(&path).await?;
+        about(&path, view.slot == slot).map(|()| view)
     }
 
     /// Seals the operations that wait into a batch. Only the hospital may do this.

@@ -8,6 +8,7 @@ pub mod deployment;
 pub mod directory;
 pub mod disclosed;
 pub mod emergency;
+pub mod history;
 pub mod light;
 pub mod membership;
 pub mod record;

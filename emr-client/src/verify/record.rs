@@ -169,7 +169,7 @@ fn same<T: PartialEq>(what: &'static str, a: T, b: T) -> Result<(), RecordProofE
     if a == b { Ok(()) } else { Err(RecordProofError::Mismatch(what)) }
 }
 
-fn element(opaque: Opaque) -> Fr {
+pub(super) fn element(opaque: Opaque) -> Fr {
     field::from_opaque(opaque.as_bytes())
 }
 
@@ -198,18 +198,17 @@ pub(crate) fn check_authorship(
 
 /// Checks everything except the state: the opened envelope must be what the record leaf commits to, and the author's key must have signed
 /// it.
-fn check_content(
+pub(super) fn check_content(
     id: &RecordId,
-    view: &RecordView,
+    leaf: &RecordLeaf,
+    stored: &StoredAt,
     author: &IdentityLeaf,
     opened: &OpenedRecord,
 ) -> Result<AuthenticRecord, RecordProofError> {
-    let leaf = &view.leaf;
-    same("slot", view.slot, id.slot)?;
     if leaf.status != RecordStatus::Live {
         return Err(RecordProofError::NotLive { slot: id.slot, status: leaf.status });
     }
-    let StoredAt { manifest, salt } = view.stored;
+    let StoredAt { manifest, salt } = *stored;
     same("storage", element(Opaque::stored(&manifest, &salt)), leaf.stored)?;
     same("storage salt", opened.storage_salt, salt)?;
 
@@ -265,7 +264,8 @@ pub fn verify_record(
     state: &SettledState,
 ) -> Result<VerifiedRecord, RecordProofError> {
     let author = identity_leaf(&view.author)?;
-    let authentic = check_content(id, view, &author, opened)?;
+    same("slot", view.slot, id.slot)?;
+    let authentic = check_content(id, &view.leaf, &view.stored, &author, opened)?;
     let batch = check_membership(id, &view.leaf, &author, proof, state)?;
     Ok(VerifiedRecord { authentic, batch })
 }
@@ -280,5 +280,7 @@ pub fn check_unsettled(
     view: &RecordView,
     opened: &OpenedRecord,
 ) -> Result<AuthenticRecord, RecordProofError> {
-    check_content(id, view, &identity_leaf(&view.author)?, opened)
+    let author = identity_leaf(&view.author)?;
+    same("slot", view.slot, id.slot)?;
+    check_content(id, &view.leaf, &view.stored, &author, opened)
 }

@@ -16,6 +16,7 @@ mod everyday;
 mod faults;
 mod forced;
 mod from_now;
+mod history;
 mod hostile_delegate;
 mod import;
 mod lies;

@@ -6,6 +6,7 @@ mod card;
 mod directory_check;
 mod disclosed;
 mod fixtures;
+mod history;
 mod light;
 mod node_api;
 mod operation;

@@ -10,6 +10,7 @@ mod invitations;
 mod operations;
 mod principal;
 mod provers;
+mod revisions;
 
 use std::{
     fmt, fs,
@@ -35,7 +36,7 @@ pub use provers::{KnownProver, MAX_PROVERS, ProverAdded};
 /// File name inside the node's folder.
 const FILE: &str = "mempool.redb";
 /// Version of the tables.
-const FORMAT: u32 = 11;
+const FORMAT: u32 = 12;
 /// How much free space the disk must have before the file is opened again after a failure. Bytes.
 const SPACE: usize = 4 << 20;
 /// Page cache, bytes.
@@ -175,6 +176,7 @@ impl Mempool {
                 meta.insert(ANCHOR, encode(&(FORMAT, anchor))?.as_slice())?;
             }
             operations::create(&transaction)?;
+            revisions::create(&transaction)?;
             batches::create(&transaction)?;
             blocks::create(&transaction)?;
             provers::create(&transaction)?;

@@ -14,7 +14,7 @@ use emr_rollup::{
 use redb::{ReadableTable, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use super::{Mempool, MempoolError, Principal, Referenced, blocks, damaged, decode, encode};
+use super::{Mempool, MempoolError, Principal, Referenced, blocks, damaged, decode, encode, revisions};
 
 /// Sequence to operation.
 const OPERATIONS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("operations");
@@ -130,6 +130,7 @@ impl Mempool {
             let sequence = operations.last()?.map_or(0, |(last, _)| last.value() + 1);
             operations.insert(sequence, encode(operation)?.as_slice())?;
             note_unsettled(&transaction, [sequence], &operation.status)?;
+            revisions::note(&transaction, sequence, operation)?;
             if transaction.open_table(IDS)?.insert(id.as_bytes(), sequence)?.is_some() {
                 return Err(damaged("an operation is acknowledged twice"));
             }
@@ -256,7 +257,9 @@ pub(super) fn set_status(
     for sequence in sequences {
         let row = table.get(sequence)?.map(|row| decode::<Acknowledged>(row.value())).transpose()?;
         let row = row.ok_or_else(|| damaged(format_args!("operation {sequence} is missing")))?;
-        table.insert(sequence, encode(&Acknowledged { status: status.clone(), ..row })?.as_slice())?;
+        let row = Acknowledged { status: status.clone(), ..row };
+        revisions::note(transaction, sequence, &row)?;
+        table.insert(sequence, encode(&row)?.as_slice())?;
     }
     Ok(())
 }

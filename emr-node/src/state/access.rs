@@ -80,6 +80,11 @@ impl NodeState {
         ))
     }
 
+    /// Whether a live grant lets an account read a class. An account without one may not learn that a record is in that class.
+    pub(crate) fn may_know(&self, reader: AccountIndex, patient: AccountIndex, class: Class, now: UnixTime) -> bool {
+        reader == patient || self.live_grants(patient, reader, now).any(|(_, grant)| opens(&grant, class))
+    }
+
     fn why_not(&self, reader: AccountIndex, patient: AccountIndex, class: Class, now: UnixTime) -> RequestError {
         let org = self.soft.identity(reader).and_then(|identity| identity.org);
         let names = |ledger: &Ledger| {

@@ -4,7 +4,7 @@ use emr_api::OperationStatus;
 use std::path::Path;
 
 use emr_core::{AccountEpoch, Class, RecordSlot, RecordStatus, Revision, UnixTime, Version};
-use emr_node::mempool::{Acknowledged, Anchor, Mempool, MempoolError, Principal, Referenced};
+use emr_node::mempool::{Acknowledged, Anchor, DerivedChanges, Mempool, MempoolError, Principal, Referenced};
 use emr_rollup::{
     operation::{Action, Domain, Operation, PutRecord, SignedOperation},
     primitive::{eddsa::SigningKey, field::Fr},
@@ -177,5 +177,55 @@ fn a_table_of_another_type_is_damage() -> Outcome {
     changed(folder.path(), true, str::to_owned)?;
     let error = Mempool::open(folder.path(), &anchor()).map(drop).expect_err("damaged");
     assert!(matches!(error, MempoolError::Damaged(_)), "{error}");
+    Ok(())
+}
+
+/// The settled operations of a record are found by their revision: not those that wait, and not those of a batch that L1 took back.
+#[test]
+fn the_revisions_of_a_record_are_those_that_are_settled() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let mempool = Mempool::open(folder.path(), &anchor())?;
+    let (patient, slot) = (1.try_into()?, RecordSlot::new(0)?);
+    let revisions = |before: u64, limit: usize| -> Outcome<Vec<u64>> {
+        let found = mempool.revisions(patient, slot, Revision::new(before)?, limit)?;
+        let leaf = |kept: &Acknowledged| kept.signed.operation.action.record().map(|(_, leaf)| leaf.revision.get());
+        Ok(found.iter().filter_map(leaf).collect())
+    };
+    let mut sequences = Vec::new();
+    for number in 1..=4 {
+        let mut kept = acknowledged(number)?;
+        if let Action::PutRecord(put) = &mut kept.signed.operation.action {
+            put.leaf.revision = Revision::new(number)?;
+        }
+        sequences.push(mempool.acknowledge(kept.signed.id(domain()), &kept, None, &Referenced::default(), &[])?);
+    }
+    assert_eq!(revisions(100, 10)?, [0; 0]);
+    let set = |of: &[u64], status: OperationStatus| {
+        let statuses = of.iter().map(|sequence| (*sequence, status.clone())).collect();
+        mempool.apply_derived(&DerivedChanges { statuses, ..DerivedChanges::default() })
+    };
+    set(&sequences[..3], OperationStatus::Settled { batch: 7 })?;
+    assert_eq!(revisions(100, 10)?, [3, 2, 1]);
+    assert_eq!(revisions(3, 10)?, [2, 1]);
+    assert_eq!(revisions(100, 2)?, [3, 2]);
+    assert_eq!(revisions(1, 10)?, [0; 0]);
+    let other = mempool.revisions(patient, RecordSlot::new(1)?, Revision::new(100)?, 10)?;
+    assert!(other.is_empty());
+    // L1 takes the batch back, and another operation writes revision 3.
+    set(&sequences[1..3], OperationStatus::Pending)?;
+    assert_eq!(revisions(100, 10)?, [1]);
+    let mut kept = acknowledged(9)?;
+    if let Action::PutRecord(put) = &mut kept.signed.operation.action {
+        put.leaf.revision = Revision::new(3)?;
+    }
+    let later = mempool.acknowledge(kept.signed.id(domain()), &kept, None, &Referenced::default(), &[])?;
+    set(&[later], OperationStatus::Settled { batch: 7 })?;
+    set(&sequences[2..3], OperationStatus::Returned { reason: "late".to_owned() })?;
+    let found = mempool.revisions(patient, slot, Revision::new(100)?, 10)?;
+    assert_eq!(found.first().map(|kept| kept.signed), Some(kept.signed));
+    // The table is in the file.
+    drop(mempool);
+    let mempool = Mempool::open(folder.path(), &anchor())?;
+    assert_eq!(mempool.revisions(patient, slot, Revision::new(100)?, 10)?.len(), 2);
     Ok(())
 }

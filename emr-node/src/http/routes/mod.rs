@@ -16,6 +16,7 @@ mod prover;
 mod shl;
 mod status;
 mod storage;
+mod versions;
 
 use std::{hash::RandomState, sync::Arc};
 
@@ -120,6 +121,7 @@ pub(crate) fn router(app: Arc<App>, stopped: watch::Receiver<bool>) -> Router {
         .route(route::STORAGE, get(storage::get))
         .route(route::RECORDS, get(patients::records))
         .route(route::RECORD, get(patients::record))
+        .route(route::VERSIONS, get(versions::page))
         .route(route::BATCH, get(batches::get))
         .route(route::PROOF_JOB, get(prover::job))
         .route(route::PROVERS, get(prover::list).post(prover::add))

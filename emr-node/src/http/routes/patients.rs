@@ -28,7 +28,7 @@ fn summary(state: &NodeState, patient: AccountIndex, slot: RecordSlot, leaf: &Re
     Some(RecordSummary { slot, leaf: *leaf, stored: stored_at(state, leaf)?, settled })
 }
 
-fn stored_at(state: &NodeState, leaf: &RecordLeaf) -> Option<StoredAt> {
+pub(super) fn stored_at(state: &NodeState, leaf: &RecordLeaf) -> Option<StoredAt> {
     match state.pointer(&leaf.stored)? {
         Pointer::Record(at) => Some(*at),
         Pointer::Directory(_) | Pointer::HandedOn(_) => None,
@@ -151,7 +151,8 @@ pub(super) async fn record(
     }))
 }
 
-fn record_proof(
+/// The proof from a settled record leaf to the state root.
+pub(super) fn record_proof(
     state: &NodeState,
     patient: AccountIndex,
     slot: RecordSlot,

@@ -5,21 +5,26 @@ use std::{collections::BTreeMap, io::Write, path::PathBuf, str::FromStr};
 
 use emr_client::{
     Client,
-    flow::{submit::Fate, upload_parts::PartsWritten},
+    flow::{
+        submit::Fate,
+        upload_parts::{NewPart, PartsWritten},
+    },
     verify::card::Card,
 };
 use emr_core::{
-    Class, Record, Role, UnknownName,
+    Class, Role, UnknownName,
     fhir::{self, Classification},
 };
 use emr_rollup::operation::OperationId;
 use serde::Serialize;
 
 use crate::{
+    attachments::Attach,
     cards, conform,
     failure::{Exit, Failure, OrExit},
     options::{Options, RecordName},
-    participant, records,
+    participant,
+    records::{self, Document},
     report::{Answer, Progress, print},
 };
 
@@ -52,11 +57,13 @@ pub(crate) struct Upload {
     #[arg(long)]
     class: Choice,
     /// With `--class auto`: write one record for each class, so that each can be shared alone
-    #[arg(long)]
+    #[arg(long, conflicts_with = "files")]
     split: bool,
     /// With `--class auto`: show the proposal and write nothing; needs no identity and no node
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    attach: Attach,
     /// Refuse a record that does not conform to this research profile
     #[arg(long, value_name = "PROFILE")]
     profile: Option<PathBuf>,
@@ -76,13 +83,12 @@ impl Upload {
             let message = "--split and --dry-run need --class auto: with a stated class there is nothing to propose";
             return Err(Failure::new(Exit::Usage, message));
         }
-        let record = records::read_fhir(&self.file)?;
-        conform::require(&self.file, &record, self.profile.as_deref())?;
-        let document = record.original().map(|original| original.bytes.as_slice()).unwrap_or_default();
+        let document = Document::read(&self.file)?;
+        conform::require(&self.file, &document.record, self.profile.as_deref())?;
         let class = match self.class {
             Choice::Stated(class) => Some(class),
             Choice::Auto => {
-                let classification = fhir::classify(document).or_exit(Exit::Input)?;
+                let classification = fhir::classify(&document.bytes).or_exit(Exit::Input)?;
                 explain(&classification);
                 if self.dry_run {
                     return print(&Proposal::of(&classification), options.json);
@@ -98,10 +104,10 @@ impl Upload {
         let card = cards::patient(&client, None, self.patient.as_deref()).await?;
         match class {
             Some(class) => {
-                let written = client.upload(&card, class, &record).await?;
+                let written = self.attach.upload(&client, &card, class, document).await?;
                 records::written(&client, &written, self.wait, options.json).await
             }
-            None => self.parts(&client, &card, document, options.json).await,
+            None => self.parts(&client, &card, &document.bytes, options.json).await,
         }
     }
 
@@ -110,12 +116,14 @@ impl Upload {
         let secret = client.profile().split_secret()?;
         let parts = fhir::split(document, &secret).or_exit(Exit::Input)?;
         let counts: BTreeMap<Class, usize> = parts.iter().map(|part| (part.class, part.resources)).collect();
-        let imported: Result<Vec<(Class, Record)>, fhir::FhirError> =
-            parts.iter().map(|part| Ok((part.class, fhir::import(&part.document)?))).collect();
-        let imported = imported.or_exit(Exit::Input)?;
+        let new = parts.iter().map(|part| {
+            let (record, attachments) = records::take_apart(&part.document)?;
+            Ok(NewPart { class: part.class, record, attachments })
+        });
+        let new = new.collect::<Result<Vec<_>, fhir::FhirError>>().or_exit(Exit::Input)?;
         drop(parts);
         let progress = Progress::start("writing one record for each class");
-        let written = client.upload_parts(card, document, &imported).await;
+        let written = client.upload_parts(card, document, new).await;
         drop(progress);
         let written = written?;
         let mut settled = BTreeMap::new();

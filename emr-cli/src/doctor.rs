@@ -14,7 +14,7 @@ use emr_rollup::{
 use serde::Serialize;
 
 use crate::{
-    account, break_glass, cards, classed,
+    account, attachments, break_glass, cards, classed,
     close::Close,
     conform, delegate,
     disclose::Check,
@@ -25,7 +25,8 @@ use crate::{
     options::{Options, RecordName, parse_purpose},
     outbox,
     ownership::{self, Owner},
-    participant, records,
+    participant,
+    records::{self, Document},
     report::{Answer, Progress, print},
     rotate::Rotate,
     start, validate,
@@ -92,6 +93,8 @@ enum Command {
         #[arg(long, value_name = "PROFILE")]
         profile: Option<PathBuf>,
         #[command(flatten)]
+        change: attachments::Change,
+        #[command(flatten)]
         target: Target,
     },
     /// Delete one of your own records permanently
@@ -136,6 +139,19 @@ enum Command {
         /// Where to write it [default: stdout]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        part: attachments::Part,
+        /// The reason, if access has to be requested first
+        #[arg(long, default_value = "treatment", value_parser = parse_purpose)]
+        purpose: Reason,
+        /// The patient's card, the first time
+        #[arg(long, value_name = "CARD")]
+        patient: Option<PathBuf>,
+    },
+    /// List the files beside a record
+    Attachments {
+        /// The record: PATIENT/SLOT
+        record: RecordName,
         /// The reason, if access has to be requested first
         #[arg(long, default_value = "treatment", value_parser = parse_purpose)]
         purpose: Reason,
@@ -221,18 +237,17 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let card = cards::patient(&client, None, Some(&arguments.patient)).await?;
             arguments.run(&client, &card, json).await
         }
-        Command::Edit { record: name, file, class, move_to, profile, target } => {
+        Command::Edit { record: name, file, class, move_to, profile, change, target } => {
             let class = match (class, move_to) {
                 (_, Some(to)) => EditClass::MoveTo(to),
                 (Some(class), None) => EditClass::Stated(class),
                 (None, None) => EditClass::Proved,
             };
-            let record = records::read_fhir(&file)?;
-            conform::require(&file, &record, profile.as_deref())?;
+            let document = Document::read(&file)?;
+            conform::require(&file, &document.record, profile.as_deref())?;
             let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), target.patient.as_deref()).await?;
-            let written = client.edit(&card, name.slot, class, &record).await;
-            let written = written?;
+            let written = change.edit(&client, &card, (name, class), document).await?;
             records::written(&client, &written, target.wait, json).await
         }
         Command::Delete { record: name, target } => {
@@ -273,14 +288,21 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let (what, card, purpose) = arguments.open(&client).await?;
             what.run(&client, &card, purpose, json).await
         }
-        Command::Get { record: name, version, output, purpose, patient } => {
+        Command::Get { record: name, version, output, part, purpose, patient } => {
             let client = participant::open(&options, DOCTOR).await?;
             let card = cards::patient(&client, Some(name.patient), patient.as_deref()).await?;
             if let Some(version) = version {
-                return history::get(&client, &card, (name, version), Some(purpose), output.as_deref(), json).await;
+                let retrieved = history::fetch(&client, &card, (name, version), Some(purpose)).await?;
+                return part.output_version(&client, (name, &retrieved), output.as_deref(), json).await;
             }
             let retrieved = records::fetch(&client, &card, name, Some(purpose)).await?;
-            records::output(name, &retrieved, output.as_deref(), json)
+            part.output(&client, (name, &retrieved), output.as_deref(), json).await
+        }
+        Command::Attachments { record: name, purpose, patient } => {
+            let client = participant::open(&options, DOCTOR).await?;
+            let card = cards::patient(&client, Some(name.patient), patient.as_deref()).await?;
+            let retrieved = records::fetch(&client, &card, name, Some(purpose)).await?;
+            attachments::list(name, &retrieved, json)
         }
         Command::Verify { record: name, patient } => {
             let client = participant::open(&options, DOCTOR).await?;

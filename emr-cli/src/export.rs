@@ -7,8 +7,16 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use emr_client::{client::Client, flow::retrieve::Retrieved, verify::light::VerifiedLeaves};
-use emr_core::{AccountIndex, RecordSlot, RecordStatus, fhir};
+use emr_client::{
+    ClientError, ErrorKind,
+    client::Client,
+    flow::retrieve::{ReadError, Retrieved},
+    verify::light::VerifiedLeaves,
+};
+use emr_core::{
+    AccountIndex, RecordSlot, RecordStatus,
+    fhir::{self, ExportError},
+};
 use emr_durable::Disk;
 use serde::Serialize;
 use serde_json::json;
@@ -275,8 +283,16 @@ async fn document(
         let reason = "its newest version is not settled yet: export again when a batch has taken it";
         return Ok(Err((reason.to_owned(), false)));
     };
-    let contradicts = |error: &fhir::FhirError| matches!(error, fhir::FhirError::Contradicts(_));
-    Ok(fhir::export(record.authentic().record()).map_err(|error| (one_line(&error), contradicts(&error))))
+    match client.document(record.authentic()).await {
+        Ok(document) => Ok(Ok(document)),
+        Err(ClientError::Read(ReadError::Document { source, .. })) => {
+            let contradicts = matches!(source, ExportError::Fhir(fhir::FhirError::Contradicts(_)));
+            Ok(Err((one_line(&source), contradicts)))
+        }
+        Err(error @ ClientError::Read(ReadError::LargeDocument { .. })) => Ok(Err((one_line(&error), false))),
+        Err(error) if error.kind() == ErrorKind::Unverified => Ok(Err((one_line(&error), true))),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn unwritable(folder: &Path, error: &io::Error) -> Failure {

@@ -13,7 +13,6 @@ use emr_client::{
 use emr_core::{
     AccountIndex, Class, Reason, UnixTime, Value, Version,
     diff::{Change, Diff, Moved},
-    fhir,
 };
 use emr_durable::Disk;
 use emr_rollup::operation::Kind;
@@ -21,7 +20,7 @@ use serde::Serialize;
 
 use crate::{
     cards,
-    failure::{Exit, Failure, OrExit},
+    failure::{Exit, Failure},
     options::{RecordName, parse_purpose},
     report::{Answer, Progress, print, to_stdout, written},
 };
@@ -282,35 +281,46 @@ impl Answer for VersionAnswer {
     }
 }
 
-/// Reads one version and writes its document to a file or stdout.
+/// Reads one version.
 ///
 /// # Errors
-/// Fails if access is refused, if the version does not verify, or if the document cannot be written.
-pub async fn get(
+/// Fails if access is refused, or if the version does not verify.
+pub async fn fetch(
     client: &Client,
     card: &Card,
     (name, version): (RecordName, Version),
     reason: Option<Reason>,
+) -> Result<RetrievedVersion, Failure> {
+    let progress = Progress::start("fetching and checking the version");
+    let (retrieved, _) = client.retrieve_version(card, name.slot, version, reason).await?;
+    drop(progress);
+    Ok(retrieved)
+}
+
+/// Writes a version's document to a file or stdout.
+///
+/// # Errors
+/// Fails if the version contradicts its document, or if the document cannot be written.
+pub async fn output(
+    client: &Client,
+    (name, retrieved): (RecordName, &RetrievedVersion),
     file: Option<&Path>,
     json: bool,
 ) -> Result<(), Failure> {
-    let progress = Progress::start("fetching and checking the version");
-    let (RetrievedVersion { record, revision, proof: by }, _) =
-        client.retrieve_version(card, name.slot, version, reason).await?;
-    drop(progress);
-    let document = fhir::export(record.record()).or_exit(Exit::Unverified)?;
+    let RetrievedVersion { record, revision, proof: by } = retrieved;
+    let document = client.document(record).await?;
     let Some(file) = file else { return to_stdout(|out| out.write_all(&document)) };
     Disk::default()
         .replace(file, &document)
         .map_err(|error| Failure::new(Exit::Storage, format!("cannot write {}: {error}", file.display())))?;
     let answer = VersionAnswer {
         record: name.to_string(),
-        version: version.get(),
+        version: record.authorship().version.get(),
         class: record.authorship().class,
         author: record.author(),
         batch: revision.batch,
         time: revision.time,
-        proof: proof(by),
+        proof: proof(*by),
         fields: record.record().fields().len(),
         record_cid: record.manifest().to_string(),
     };

@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 pub mod account;
+pub mod attachments;
 mod audit_events;
 pub mod break_glass;
 pub mod cards;

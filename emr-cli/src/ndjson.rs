@@ -11,7 +11,7 @@ use emr_client::{client::Client, flow::import::ImportOutcome, verify::card::Card
 use emr_core::{
     AccountIndex, Class,
     fhir::{
-        self, FhirError,
+        FhirError,
         gather::{Gathered, Gatherer},
         line_resource::{LineResource, NotTaken, PatientId},
         ndjson::Lines,
@@ -314,8 +314,8 @@ async fn write(
     gathered: Gathered,
 ) -> Result<(Taken, Option<emr_client::flow::submit::Acknowledged>), Failure> {
     let Gathered { class, resource_type, resources, bundle } = gathered;
-    let record = fhir::import(&bundle).or_exit(Exit::Internal)?;
-    let outcome = client.import(card, class, &record).await?;
+    let (record, attachments) = records::take_apart(&bundle).or_exit(Exit::Internal)?;
+    let outcome = client.import(card, class, &record, attachments).await?;
     let (patient, slot, state, acknowledged) = match outcome {
         ImportOutcome::Written(written) => (written.patient, written.slot, "written", Some(written.acknowledged)),
         ImportOutcome::Settled(imported) => (imported.patient, imported.slot, "settled", None),

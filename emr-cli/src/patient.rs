@@ -5,6 +5,7 @@ use std::{io::Write, path::PathBuf, process::ExitCode};
 use clap::{Parser, Subcommand};
 use emr_client::{
     client::Client,
+    flow::retrieve::Retrieved,
     verify::{audit::Verified, delegated::givers, light::VerifiedLeaves},
 };
 use emr_core::{AccountIndex, Class, ClassMask, Role, UnixTime, Version};
@@ -12,7 +13,7 @@ use emr_rollup::state::leaf::AuditEntry;
 use serde::Serialize;
 
 use crate::{
-    account, audit_events,
+    account, attachments, audit_events,
     close::Close,
     consent::{self, GrantTerms},
     delegate,
@@ -27,7 +28,9 @@ use crate::{
     options::{Options, RecordName, parse_classes},
     outbox,
     ownership::{self, Owner},
-    participant, records, rekey,
+    participant,
+    records::{self, Document},
+    rekey,
     report::{Answer, Progress, print, warn_of_age, written},
     rotate::Rotate,
     start, storage,
@@ -124,6 +127,8 @@ enum Command {
         /// The record's class
         #[arg(long)]
         class: Class,
+        #[command(flatten)]
+        attach: attachments::Attach,
         /// Wait until a batch has settled it
         #[arg(long)]
         wait: bool,
@@ -138,6 +143,13 @@ enum Command {
         /// Where to write it [default: stdout]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        part: attachments::Part,
+    },
+    /// List the files beside a record
+    Attachments {
+        /// The record: PATIENT/SLOT
+        record: RecordName,
     },
     /// Write a file that shows chosen fields of a record, with proof, to somebody without an account
     Disclose(Disclose),
@@ -268,12 +280,11 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let client = open(&options).await?;
             print(&audit(&client, last).await?, json)
         }
-        Command::Put { file, class, wait } => {
-            let record = records::read_fhir(&file)?;
+        Command::Put { file, class, attach, wait } => {
+            let document = Document::read(&file)?;
             let client = open(&options).await?;
             let card = client.card();
-            let written = client.upload(&card, class, &record).await;
-            let written = written?;
+            let written = attach.upload(&client, &card, class, document).await?;
             records::written(&client, &written, wait, json).await
         }
         Command::History(arguments) => {
@@ -286,14 +297,19 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let card = history::own(&client, arguments.record())?;
             arguments.run(&client, &card, None, json).await
         }
-        Command::Get { record: name, version, output } => {
+        Command::Get { record: name, version, output, part } => {
             let client = open(&options).await?;
-            let card = history::own(&client, name)?;
             if let Some(version) = version {
-                return history::get(&client, &card, (name, version), None, output.as_deref(), json).await;
+                let card = history::own(&client, name)?;
+                let retrieved = history::fetch(&client, &card, (name, version), None).await?;
+                return part.output_version(&client, (name, &retrieved), output.as_deref(), json).await;
             }
-            let retrieved = records::fetch(&client, &card, name, None).await?;
-            records::output(name, &retrieved, output.as_deref(), json)
+            let retrieved = own_record(&client, name).await?;
+            part.output(&client, (name, &retrieved), output.as_deref(), json).await
+        }
+        Command::Attachments { record: name } => {
+            let client = open(&options).await?;
+            attachments::list(name, &own_record(&client, name).await?, json)
         }
         Command::Disclose(arguments) => arguments.run(&open(&options).await?, json).await,
         Command::Check(arguments) => arguments.run(&options).await,
@@ -351,6 +367,15 @@ async fn open(options: &Options) -> Result<Client, Failure> {
         }
     }
     Ok(client)
+}
+
+/// Fetches and checks one of the patient's own records.
+async fn own_record(client: &Client, name: RecordName) -> Result<Retrieved, Failure> {
+    let card = client.card();
+    if card.account != Some(name.patient) {
+        return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
+    }
+    records::fetch(client, &card, name, None).await
 }
 
 /// Fetches and checks grants and records, but not the audit chain.

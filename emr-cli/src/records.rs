@@ -5,18 +5,22 @@ use std::{io::Write, path::Path, time::Duration};
 
 use emr_client::{
     client::Client,
+    flow::attach::{AttachmentContent, AttachmentSource},
     flow::retrieve::Retrieved,
     flow::submit::{Acknowledged, Fate},
     flow::upload::Written,
     verify::card::Card,
 };
-use emr_core::{AccountIndex, Class, Reason, Record, RecordStatus, UnixTime, fhir};
+use emr_core::{
+    AccountIndex, Class, Reason, Record, RecordStatus, UnixTime,
+    fhir::{self, Embedded, FhirError},
+};
 use emr_durable::Disk;
 use emr_rollup::operation::{Kind, OperationId};
 use serde::Serialize;
 
 use crate::{
-    failure::{Exit, Failure, OrExit, one_line},
+    failure::{Exit, Failure, one_line},
     input,
     options::RecordName,
     report::{Answer, Progress, print, to_stdout},
@@ -34,10 +38,56 @@ const PROBLEMS: usize = 20;
 /// Fails if the file cannot be read, is too large, or is not FHIR.
 pub fn read_fhir(file: &Path) -> Result<Record, Failure> {
     let document = input::read("the document", file, fhir::MAX_BYTES as u64)?;
+    let record = fhir::import(&document).map_err(|error| not_fhir(file, &error))?;
+    report_problems(file, &document);
+    Ok(record)
+}
+
+/// A FHIR document that is to be stored: its embedded files are stored beside it.
+#[derive(Debug)]
+pub struct Document {
+    /// The document.
+    pub bytes: Vec<u8>,
+    /// Its record, without the fields of its embedded files.
+    pub record: Record,
+    /// Its embedded files.
+    pub embedded: Vec<AttachmentSource>,
+}
+
+impl Document {
+    /// Reads a FHIR R4 document from a file, and reports its first problems on stderr.
+    ///
+    /// # Errors
+    /// The same as [`read_fhir`].
+    pub fn read(file: &Path) -> Result<Self, Failure> {
+        let bytes = input::read("the document", file, fhir::MAX_BYTES as u64)?;
+        let (record, embedded) = take_apart(&bytes).map_err(|error| not_fhir(file, &error))?;
+        report_problems(file, &bytes);
+        Ok(Self { bytes, record, embedded })
+    }
+}
+
+/// The record of a document, without the fields of its embedded files, and these files.
+///
+/// # Errors
+/// Returns [`FhirError`] if the document is not FHIR.
+pub(crate) fn take_apart(document: &[u8]) -> Result<(Record, Vec<AttachmentSource>), FhirError> {
+    let (record, embedded) = fhir::read(document)?.into_parts()?;
+    let source = |Embedded { key, media_type, content }| AttachmentSource {
+        key,
+        media_type,
+        content: AttachmentContent::Bytes(content),
+    };
+    Ok((record, embedded.into_iter().map(source).collect()))
+}
+
+fn not_fhir(file: &Path, error: &FhirError) -> Failure {
+    Failure::new(Exit::Input, format!("{}: {}", file.display(), one_line(error)))
+}
+
+fn report_problems(file: &Path, document: &[u8]) {
     let name = file.display();
-    let record =
-        fhir::import(&document).map_err(|error| Failure::new(Exit::Input, format!("{name}: {}", one_line(&error))))?;
-    if let Ok(problems) = fhir::validate(&document)
+    if let Ok(problems) = fhir::validate(document)
         && problems.total > 0
     {
         eprintln!("{name}: {} places do not conform to FHIR R4; the record keeps them unchanged", problems.total);
@@ -48,7 +98,6 @@ pub fn read_fhir(file: &Path) -> Result<Record, Failure> {
             eprintln!("  and {} more: `emr-doctor validate` prints all", problems.total - PROBLEMS);
         }
     }
-    Ok(record)
 }
 
 /// An acknowledged operation, and the batch that settled it if the command waited.
@@ -279,17 +328,27 @@ pub async fn fetch(
     Ok(retrieved)
 }
 
-/// Writes a record's document to a file or stdout. Prints a warning on stderr if the record is not settled yet.
-///
-/// # Errors
-/// Fails if the record contradicts its document, or if the document cannot be written.
-pub fn output(name: RecordName, retrieved: &Retrieved, file: Option<&Path>, json: bool) -> Result<(), Failure> {
-    let document = fhir::export(retrieved.unproven().record()).or_exit(Exit::Unverified)?;
+/// Prints a warning on stderr if the record is not settled yet.
+pub fn warn_if_unsettled(name: RecordName, retrieved: &Retrieved) {
     if matches!(retrieved, Retrieved::Unsettled(_)) {
         eprintln!(
             "record {name} is not settled yet: its signature holds, but do not rely on it until a batch has taken it"
         );
     }
+}
+
+/// Writes a record's document to a file or stdout. Prints a warning on stderr if the record is not settled yet.
+///
+/// # Errors
+/// Fails if the record contradicts its document, or if the document cannot be written.
+pub async fn output(
+    client: &Client,
+    (name, retrieved): (RecordName, &Retrieved),
+    file: Option<&Path>,
+    json: bool,
+) -> Result<(), Failure> {
+    let document = client.document(retrieved.unproven()).await?;
+    warn_if_unsettled(name, retrieved);
     match file {
         Some(file) => {
             Disk::default()

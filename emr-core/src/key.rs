@@ -34,6 +34,9 @@ impl Key {
     pub const MAX_BYTES: usize = 1024;
     /// The most segments.
     pub const MAX_SEGMENTS: usize = 128;
+    /// The first segment of the keys of files beside the document: `attachments.0` is a file, `attachments.0.name` its name. No FHIR resource type
+    /// has this name: they all start with an upper-case letter.
+    pub const ATTACHMENTS: &str = "attachments";
 
     /// Checks a dotted path.
     ///
@@ -68,6 +71,11 @@ impl Key {
     /// The segments from first to last. There is at least one.
     pub fn segments(&self) -> impl Iterator<Item = &str> {
         self.0.split('.')
+    }
+
+    /// Whether the field is beside the document from which the record was imported, and says nothing about the document's content.
+    pub fn is_beside_document(&self) -> bool {
+        self.segments().next() == Some(Self::ATTACHMENTS)
     }
 }
 
@@ -112,6 +120,11 @@ mod tests {
         let key: Key = "Patient.name.0._given".parse()?;
         assert_eq!(key.segments().collect::<Vec<_>>(), ["Patient", "name", "0", "_given"]);
         assert_eq!(key.to_string(), "Patient.name.0._given");
+        for (path, beside) in
+            [("attachments.0", true), ("attachments", true), ("attachments-0", false), ("a.attachments", false)]
+        {
+            assert_eq!(Key::new(path)?.is_beside_document(), beside, "{path}");
+        }
         for empty in ["", ".", "a.", ".a", "a..b"] {
             assert_eq!(Key::new(empty), Err(KeyError::EmptySegment(empty.into())), "{empty}");
         }

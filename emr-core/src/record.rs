@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::codec::{CodecError, decode, encode};
 use crate::key::Key;
 use crate::original::{BadCuts, OriginalDocument};
-use crate::value::Value;
+use crate::value::{Attachment, Value};
 
 /// Why something is not a record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,7 +28,8 @@ pub enum RecordError {
 /// A medical record.
 ///
 /// Fields are ordered by the bytes of their keys. The record carries the document that it was imported from, so that
-/// export returns the same bytes. Changing a field drops the document, because the two would contradict each other.
+/// export returns the same bytes. Changing a field drops the document, because the two would contradict each other. Fields of files beside the
+/// document ([`Key::is_beside_document`]) are no part of it, so changing them keeps it.
 ///
 /// DAG-CBOR: a map of `type` (`"emr/record/v1"`), `fields` (a list of `[key, value]`, keys strictly ascending) and, if
 /// there is one, `original` ([`OriginalDocument`]). At most [`Record::MAX_BYTES`] bytes.
@@ -75,7 +76,7 @@ impl Record {
         self.fields.get(key)
     }
 
-    /// Sets a field and returns its old value. Drops the original document if something changed.
+    /// Sets a field and returns its old value. Drops the original document if something changed that is part of it.
     ///
     /// # Errors
     /// Returns [`RecordError::TooManyFields`] if the record is full. The record is then unchanged.
@@ -83,17 +84,43 @@ impl Record {
         if self.fields.len() == Self::MAX_FIELDS && !self.fields.contains_key(&key) {
             return Err(RecordError::TooManyFields);
         }
-        if self.fields.get(&key) != Some(&value) {
+        if !key.is_beside_document() && self.fields.get(&key) != Some(&value) {
             self.original = None;
         }
         Ok(self.fields.insert(key, value))
     }
 
-    /// Removes a field and returns its value. Drops the original document if the field existed.
+    /// Says where an attachment is, once it is sealed. Keeps the original document also if the key is one of the document's: where the content of an
+    /// attachment is says nothing about it. Exporters check that the document and the fields agree.
+    ///
+    /// # Errors
+    /// Returns [`RecordError::TooManyFields`] if the record is full. The record is then unchanged.
+    pub fn attach(&mut self, key: Key, attachment: Attachment) -> Result<(), RecordError> {
+        let original = self.original.take();
+        let inserted = self.insert(key, Value::Attachment(attachment)).map(drop);
+        self.original = original;
+        inserted
+    }
+
+    /// Removes a field and returns its value. Drops the original document if the field existed and was part of it.
     pub fn remove(&mut self, key: &Key) -> Option<Value> {
         let value = self.fields.remove(key)?;
-        self.original = None;
+        if !key.is_beside_document() {
+            self.original = None;
+        }
         Some(value)
+    }
+
+    /// The attachments: all fields that are one, whatever their keys. They are in the order of their keys' segments, where numbers are compared by
+    /// value: `attachments.2` is before `attachments.10`.
+    pub fn attachments(&self) -> Vec<(&Key, &Attachment)> {
+        let attachments = self.fields.iter().filter_map(|(key, value)| match value {
+            Value::Attachment(attachment) => Some((key, attachment)),
+            _ => None,
+        });
+        let mut attachments: Vec<(&Key, &Attachment)> = attachments.collect();
+        attachments.sort_by_cached_key(|(key, _)| key.segments().map(Segment::of).collect::<Vec<_>>());
+        attachments
     }
 
     /// The document that the record was imported from.
@@ -119,6 +146,19 @@ impl Record {
     /// Returns [`RecordError`] if there are too many bytes, or if they are not the canonical bytes of a record.
     pub fn from_dag_cbor(bytes: &[u8]) -> Result<Self, RecordError> {
         Ok(decode("a record", Self::MAX_BYTES, bytes)?)
+    }
+}
+
+/// A segment of a key, in the order in which people count.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Segment<'a> {
+    Number(u64, &'a str),
+    Name(&'a str),
+}
+
+impl<'a> Segment<'a> {
+    fn of(segment: &'a str) -> Self {
+        segment.parse().map_or(Self::Name(segment), |number| Self::Number(number, segment))
     }
 }
 

@@ -6,7 +6,7 @@
 //! missing, doubled, moved or truncated chunk does not open. Each key is used for one stream only, so the nonce prefix
 //! may be zero.
 
-use aead_stream::{DecryptorBE32, EncryptorBE32};
+use aead_stream::{EncryptorBE32, NewStream, StreamBE32, StreamPrimitive};
 use aes_gcm::Aes256Gcm;
 use aes_gcm::aead::KeyInit;
 use zeroize::Zeroizing;
@@ -53,6 +53,24 @@ impl ContentKey {
         Ok(Self(SecretBytes::new(&*by.unwrap_key(wrapped, &kept_key_context(context))?)))
     }
 
+    /// Wraps the key of an attachment to its writer, for one request to store it. Writers keep it until the record is settled, to go on with an
+    /// interrupted upload. `request` is a digest of the request: the key opens for the same request only.
+    pub fn wrap_for_upload(&self, to: &dyn KeyWrap, request: &[u8; 32]) -> WrappedKey {
+        to.wrap_key(self.as_bytes(), &upload_context(request))
+    }
+
+    /// Unwraps a key that [`Self::wrap_for_upload`] wrapped.
+    ///
+    /// # Errors
+    /// Returns [`DecryptionFailed`] if the key was wrapped to another recipient or for another request, or was altered.
+    pub fn unwrap_for_upload(
+        by: &dyn KeyUnwrap,
+        wrapped: &WrappedKey,
+        request: &[u8; 32],
+    ) -> Result<Self, DecryptionFailed> {
+        Ok(Self(SecretBytes::new(&*by.unwrap_key(wrapped, &upload_context(request))?)))
+    }
+
     pub(crate) fn as_bytes(&self) -> &[u8; 32] {
         self.0.as_bytes()
     }
@@ -69,6 +87,10 @@ impl ContentKey {
 
 fn kept_key_context(context: &RecordContext) -> Vec<u8> {
     [&b"emr/kept-content-key/v1"[..], &context.to_bytes()].concat()
+}
+
+fn upload_context(request: &[u8; 32]) -> Vec<u8> {
+    [&b"emr/kept-attachment-key/v1"[..], request].concat()
 }
 
 impl std::fmt::Debug for ContentKey {
@@ -96,22 +118,16 @@ impl ChunkSealer {
     }
 }
 
-/// Opens chunks one after the other, in place.
-pub(crate) struct ChunkOpener(DecryptorBE32<Aes256Gcm>);
+/// Opens chunks in any order, in place. A chunk opens only at its own place: the nonce holds its number, and whether it is the last.
+pub(crate) struct ChunkOpener(StreamBE32<Aes256Gcm>);
 
 impl ChunkOpener {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(DecryptorBE32::from_aead(Aes256Gcm::new(key.into()), &[0; 7].into()))
+        Self(StreamBE32::from_aead(Aes256Gcm::new(key.into()), &[0; 7].into()))
     }
 
-    pub(crate) fn next(&mut self, chunk: &mut Vec<u8>) -> Result<(), DecryptionFailed> {
-        if chunk.len() != SEALED_CHUNK_BYTES {
-            return Err(DecryptionFailed);
-        }
-        self.0.decrypt_next_in_place(b"", chunk).map_err(|_| DecryptionFailed)
-    }
-
-    pub(crate) fn last(self, chunk: &mut Vec<u8>) -> Result<(), DecryptionFailed> {
-        self.0.decrypt_last_in_place(b"", chunk).map_err(|_| DecryptionFailed)
+    /// Opens the chunk with this number, counted from 0.
+    pub(crate) fn open(&self, number: u32, is_last: bool, chunk: &mut Vec<u8>) -> Result<(), DecryptionFailed> {
+        self.0.decrypt_in_place(number, is_last, b"", chunk).map_err(|_| DecryptionFailed)
     }
 }

@@ -211,11 +211,10 @@ impl SealedRecord {
                 &padded::encode(&sealed_part, LEAST_SEALED_PART_BYTES),
             ),
         );
-        let (content, _) =
-            chunks::seal(&record_key(&key, context), &*authored.record, MAX_RECORD_BYTES, |cid, bytes| {
-                blocks.push((cid, bytes));
-                Ok(())
-            })?;
+        let content = chunks::seal(&record_key(&key, context), &*authored.record, MAX_RECORD_BYTES, |cid, bytes| {
+            blocks.push((cid, bytes));
+            Ok(())
+        })?;
         let mut links = vec![wrap, sealed_part];
         links.extend(content);
         links.extend(authored.attachments.iter().map(|attachment| attachment.manifest));

@@ -60,6 +60,12 @@ pub enum OpenError<E: std::error::Error + 'static> {
     /// The author's signature does not belong to the authorship.
     #[error("the record is not signed by the author it names")]
     Authorship(#[from] crate::BadSignature),
+    /// The content has no such bytes.
+    #[error("the content has {length} bytes; the range must be within them")]
+    Range {
+        /// The length of the content in bytes.
+        length: u64,
+    },
     /// The content could not be written.
     #[error("the content could not be written")]
     Write(#[source] std::io::Error),

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, BufWriter, Write},
+    io::{self, BufWriter, Seek, Write},
     path::Path,
     sync::Arc,
 };
@@ -185,6 +185,31 @@ impl Disk {
         file.persist_noclobber(path).map_err(|refused| refused.error)?;
         self.done(Step::Renamed { from: &from, to: path });
         self.sync_folder(parent(path))
+    }
+
+    /// Writes bytes at the end of a file of `length` bytes, and syncs it. Makes the file, durably, if it does not exist. What the file has beyond
+    /// `length` is cut off first: a crash can leave a part of an earlier call there.
+    ///
+    /// # Errors
+    /// Returns the file system's error. A part of the bytes may then be in the file.
+    pub fn append(&self, path: &Path, length: u64, bytes: &[u8]) -> io::Result<()> {
+        let (mut file, is_new) = match File::options().write(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (File::create_new(path)?, true),
+            other => (other?, false),
+        };
+        if is_new {
+            self.done(Step::FileCreated(path));
+        }
+        if file.metadata()?.len() != length {
+            file.set_len(length)?;
+            self.done(Step::Resized { path, length });
+        }
+        file.seek(io::SeekFrom::Start(length))?;
+        file.write_all(bytes)?;
+        self.done(Step::Written { path, offset: length, bytes });
+        flush(&file)?;
+        self.done(Step::FileSynced(path));
+        if is_new { self.sync_folder(parent(path)) } else { Ok(()) }
     }
 
     /// Makes an empty file durably, unless it exists. Only its name matters, so there are no bytes to sync.
@@ -373,6 +398,19 @@ mod tests {
         assert!(disk.create_folder_all(&folder.path().join("a")).is_ok());
         fs::write(folder.path().join("file"), "")?;
         assert!(disk.create_folder_all(&folder.path().join("file")).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn a_file_grows_at_its_end_and_loses_what_a_crash_left() -> TestResult {
+        let folder = tempfile::tempdir()?;
+        let (disk, file) = (Disk::default(), folder.path().join("file"));
+        disk.append(&file, 0, b"one")?;
+        disk.append(&file, 3, b"two")?;
+        assert_eq!(fs::read(&file)?, b"onetwo");
+        disk.append(&file, 4, b"!")?;
+        assert_eq!(fs::read(&file)?, b"onet!");
+        assert!(disk.append(&folder.path().join("none/file"), 0, b"x").is_err());
         Ok(())
     }
 

@@ -23,6 +23,9 @@ pub(crate) enum RequestErrorKind {
     NotFound,
     /// The request breaks the rules.
     Refused,
+    /// The record refers to a block that is not here, or that its signer did not upload. It may have been removed since: nothing referred to it
+    /// for a day. The signer uploads it again.
+    MissingBlock,
     /// The request was made for an older state.
     Stale,
     /// The request is too large.
@@ -48,6 +51,7 @@ impl RequestErrorKind {
             Self::NoSession => "no-session",
             Self::NotFound => "not-found",
             Self::Refused => "refused",
+            Self::MissingBlock => "missing-block",
             Self::Stale => "stale",
             Self::TooLarge => "too-large",
             Self::NoDirectoryRoom => "no-directory-room",
@@ -66,7 +70,7 @@ impl RequestErrorKind {
             Self::NotFound => 404,
             Self::Stale => 409,
             Self::TooLarge | Self::NoDirectoryRoom => 413,
-            Self::Refused => 422,
+            Self::Refused | Self::MissingBlock => 422,
             Self::TooMany => 429,
             Self::Unavailable => 503,
         }

@@ -1,5 +1,7 @@
 //! Tests of the programs. Each command is a separate process.
 
+#[cfg(target_os = "linux")]
+mod attachments;
 mod bulk;
 mod ceremony;
 mod delegate;

@@ -95,6 +95,8 @@ codes! {
     ClassNotProved "class-not-proved" Input "the record's class is neither stated nor proved"
     OtherClass "other-class" Input "the node lists the record in another class than the one stated"
     OtherPatient "other-patient" Input "the card is another patient's"
+    AttachmentFile "attachment-file" Input "a file to attach cannot be read, or changed"
+    NoAttachment "no-attachment" Input "the record has no such attachment, or the attachment no such bytes"
     NotKept "not-kept" Input "no refused record with that name is kept"
     NotReadable "not-readable" Input "a kept record cannot be opened again"
     OwnerNotRegistered "owner-not-registered" Input "the owner of a card has no account yet"
@@ -334,7 +336,12 @@ const fn write(error: &WriteError) -> Code {
         WriteError::OtherPatient { .. } => Code::OtherPatient,
         WriteError::ClassNotProved(_) => Code::ClassNotProved,
         WriteError::OtherClass { .. } => Code::OtherClass,
-        WriteError::Record(_) | WriteError::Seal(_) => Code::Record,
+        WriteError::AttachmentFile { .. } | WriteError::AttachmentChanged(_) | WriteError::AttachmentLost(_) => {
+            Code::AttachmentFile
+        }
+        WriteError::Record(_) | WriteError::Seal(_) | WriteError::SameAttachment(_) | WriteError::Attachments(_) => {
+            Code::Record
+        }
     }
 }
 
@@ -345,7 +352,12 @@ const fn read(error: &ReadError) -> Code {
         ReadError::NotRequested { .. } => Code::AccessNotRequested,
         ReadError::NoSuchRecord { .. } => Code::NoSuchRecord,
         ReadError::NoKeys => Code::NoKeys,
-        ReadError::Open { .. } | ReadError::TooLarge(_) => Code::RecordUnproved,
+        ReadError::NoAttachment { .. } | ReadError::NoSuchBytes { .. } => Code::NoAttachment,
+        ReadError::Open { .. }
+        | ReadError::TooLarge(_)
+        | ReadError::Attachment { .. }
+        | ReadError::Document { .. }
+        | ReadError::LargeDocument { .. } => Code::RecordUnproved,
     }
 }
 

@@ -326,9 +326,14 @@ impl ClientError {
         matches!(self, Self::Node(error) if error.is_no_directory_room())
     }
 
-    /// Whether the node refuses for good: the same request gets the same answer later.
+    /// Whether the operation cannot be handed in any more: the same request gets the same answer later.
     pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self, Self::Node(error @ NodeError::Refused { .. }) if !error.is_temporary())
+        match self {
+            Self::Node(error @ NodeError::Refused { .. }) => !error.is_temporary(),
+            // The node lacks a file, and it is not here any more.
+            Self::Write(WriteError::AttachmentChanged(_) | WriteError::AttachmentLost(_)) => true,
+            _ => false,
+        }
     }
 
     /// Whether the node's proof and L1 are at different batches.

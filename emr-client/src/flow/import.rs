@@ -6,9 +6,10 @@ use crate::{
     client::Client,
     error::ClientError,
     flow::{
+        attach::{AttachmentSource, SealedFiles},
         on_l1::OnL1,
         owners::Owners,
-        upload::{Place, Written, intent},
+        upload::{Content, Place, Written, intent},
     },
     profile::imports::{IMPORT, Imported},
     verify::card::Card,
@@ -29,12 +30,23 @@ impl Client {
     /// remembers that after the record is settled too: in the data folder, so another folder knows nothing of it.
     ///
     /// # Errors
-    /// As for [`Self::upload`].
-    pub async fn import(&self, patient: &Card, class: Class, record: &Record) -> Result<ImportOutcome, ClientError> {
+    /// As for [`Self::upload_with`].
+    pub async fn import(
+        &self,
+        patient: &Card,
+        class: Class,
+        record: &Record,
+        attachments: Vec<AttachmentSource>,
+    ) -> Result<ImportOutcome, ClientError> {
         let patient = self.check_card(patient).await?;
         let bytes = record.to_dag_cbor()?;
         let place = Place::New(class);
-        let intent = format!("{IMPORT}{}", intent(&patient, place, &bytes));
+        let (mut record, mut files) = (record.clone(), SealedFiles::default());
+        if !attachments.is_empty() {
+            self.check_may_write(&patient, place).await?;
+            files = self.attach(&patient, place, &mut record, attachments, &|_| {}).await?;
+        }
+        let intent = format!("{IMPORT}{}", intent(&patient, place, &bytes, &files.identity));
         let _turn = self.turn().await;
         self.settle_lapsed(&intent).await?;
         if let Some(acknowledged) = self.continue_intent(&intent).await?
@@ -46,7 +58,9 @@ impl Client {
         if let Some(imported) = self.profile.imported(&intent)? {
             return Ok(ImportOutcome::Settled(imported));
         }
-        Ok(ImportOutcome::Written(self.write_as(&patient, place, record, &bytes, &intent).await?))
+        let bytes = record.to_dag_cbor()?;
+        let content = Content { record: &record, bytes: &bytes, files: &files };
+        Ok(ImportOutcome::Written(self.write_as(&patient, place, content, &intent).await?))
     }
 
     /// Asks what became of an operation of this request whose time is over: a batch may still have taken it.

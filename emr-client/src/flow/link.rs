@@ -44,15 +44,6 @@ pub enum LinkError {
         "the address of the hospital's node has {0} characters too many for a link: ask the hospital for a shorter one (--node)"
     )]
     Address(usize),
-    /// A record has no FHIR document.
-    #[error("record {slot} cannot be shared by a link: {source}")]
-    Document {
-        /// The record's slot.
-        slot: RecordSlot,
-        /// The cause.
-        #[source]
-        source: fhir::FhirError,
-    },
     /// The documents are too large.
     #[error("the files of a link have at most 8 MiB together, encrypted: share fewer or smaller records")]
     TooLarge,
@@ -132,8 +123,7 @@ impl Client {
             if matches!(retrieved, Retrieved::Unsettled(_)) {
                 unsettled.push(slot);
             }
-            let document = fhir::export(retrieved.unproven().record());
-            let document = document.map_err(|source| LinkError::Document { slot, source })?;
+            let document = self.document(retrieved.unproven()).await?;
             let content_type = fhir::MEDIA_TYPE.to_owned();
             files.push(LinkFile { jwe: seal_compact(&key, &content_type, &document), content_type });
             if files.iter().map(|file| file.jwe.len()).sum::<usize>() > NewLink::MAX_BYTES {

@@ -2,10 +2,13 @@
 
 pub mod account_change;
 pub mod admission;
+pub mod attach;
+pub mod attachment;
 pub mod break_glass;
 pub mod close;
 pub mod delegate;
 pub mod disclose;
+mod document;
 mod emergencies;
 mod ended_grants;
 mod fate;

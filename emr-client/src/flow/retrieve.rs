@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use emr_api::{PatientView, RecordView};
-use emr_core::{AccountIndex, Cid, Class, Reason, RecordSlot, RecordStatus};
+use emr_core::{AccountIndex, Cid, Class, Codec, Reason, RecordSlot, RecordStatus, cid::codec_of, fhir::ExportError};
 use emr_crypto::{
     DecryptionFailed, EpochKeyring, KeyDirectory, MAX_ATTACHMENTS, MAX_RECORD_BYTES, Manifest, OpenError, OpenedRecord,
     OwnDirectoryError, PatientDirectory,
@@ -15,15 +15,15 @@ use crate::{
     flow::request::Requested,
     keys,
     node::NodeError,
+    node::parallel::Fetching,
     patience::Patience,
     verify::card::{Card, CheckedCard},
     verify::record::{AuthenticRecord, RecordId, RecordProofError, VerifiedRecord, check_unsettled, verify_record},
 };
 
-/// The most bytes that are fetched for one record: the longest record, padded by an eighth at most, the tags of its chunks, and
-/// the manifests of its attachments.
+/// The most bytes that are fetched for one record: the longest record, padded by an eighth at most, and the tags of its chunks.
 const MAX_FETCH: usize = MAX_RECORD_BYTES as usize / 8 * 9 + (8 << 20);
-/// The most links that are fetched for one record.
+/// The most links of one record.
 const MAX_FETCH_LINKS: usize = 2 + 512 + MAX_ATTACHMENTS;
 /// Why a record was not read.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +71,59 @@ pub enum ReadError {
     Open {
         /// The record's slot.
         slot: RecordSlot,
+        /// The cause.
+        #[source]
+        source: OpenError<Missing>,
+    },
+    /// The record has no FHIR document, or its fields contradict it.
+    #[error("record {slot}: {source}")]
+    Document {
+        /// The record's slot.
+        slot: RecordSlot,
+        /// The cause.
+        #[source]
+        source: ExportError<std::io::Error>,
+    },
+    /// The files in the document are too large for one.
+    #[error(
+        "the files in the document of record {slot} have {size} bytes together, the limit is {}: read them one by one with `get --attachment`",
+        emr_core::fhir::MAX_BYTES
+    )]
+    LargeDocument {
+        /// The record's slot.
+        slot: RecordSlot,
+        /// Bytes of all files.
+        size: u64,
+    },
+    /// The record has no attachment with this number.
+    #[error(
+        "record {slot} has {count} attachments, counted from 0, and none with number {number}: `attachments` lists them"
+    )]
+    NoAttachment {
+        /// The record's slot.
+        slot: RecordSlot,
+        /// The number.
+        number: usize,
+        /// How many there are.
+        count: usize,
+    },
+    /// The attachment does not have these bytes.
+    #[error("attachment {number} of record {slot} has {length} bytes: give a range within 0-{}", length.saturating_sub(1))]
+    NoSuchBytes {
+        /// The record's slot.
+        slot: RecordSlot,
+        /// The attachment's number.
+        number: usize,
+        /// Its length in bytes.
+        length: u64,
+    },
+    /// An attachment does not open.
+    #[error("attachment {number} of record {slot}: {source}")]
+    Attachment {
+        /// The record's slot.
+        slot: RecordSlot,
+        /// The attachment's number.
+        number: usize,
         /// The cause.
         #[source]
         source: OpenError<Missing>,
@@ -242,7 +295,8 @@ impl Client {
         Ok(opened.await??)
     }
 
-    /// Fetches a record's blocks: the manifest and every block that it links, within the limits.
+    /// Fetches a record's blocks: the manifest and every block that it links, within the limits. Attachments have manifests of their own, and are
+    /// fetched only when somebody wants them.
     pub(crate) async fn fetch(&self, slot: RecordSlot, manifest: &Cid) -> Result<HashMap<Cid, Vec<u8>>, ClientError> {
         let bytes = self.node.block(manifest).await?;
         let invalid = |_| ReadError::Open { slot, source: DecryptionFailed.into() };
@@ -252,8 +306,9 @@ impl Client {
         }
         let mut total = bytes.len();
         let mut blocks = HashMap::from([(*manifest, bytes)]);
-        for cid in links {
-            let bytes = self.node.block(&cid).await?;
+        let is_attachment = |cid: &Cid| codec_of(cid).is_ok_and(|codec| codec == Codec::DagCbor);
+        let mut fetching = Fetching::from(&self.node, links.into_iter().filter(|cid| !is_attachment(cid)));
+        while let Some((cid, bytes)) = fetching.next().await? {
             total += bytes.len();
             if total > MAX_FETCH {
                 return Err(ReadError::TooLarge(slot).into());

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_core::{Cid, Record, Revision};
 use emr_crypto::{
-    AuthoredRecord, ContentKey, RecordContext,
+    AuthoredRecord, ContentKey, Manifest, RecordContext,
     key_wrap::{Algorithm, WrappedKey},
 };
 use emr_rollup::operation::{Action, OperationId, PutRecord};
@@ -13,9 +13,10 @@ use emr_rollup::operation::{Action, OperationId, PutRecord};
 use crate::{
     client::Client,
     error::ClientError,
+    flow::attach::SealedFiles,
     flow::next_version::EditClass,
     flow::retrieve::Missing,
-    flow::upload::{Place, WriteError, Written},
+    flow::upload::{Content, Place, WriteError, Written},
     keys,
     profile::outbox::Entry,
     verify::card::Card,
@@ -29,6 +30,14 @@ fn kept_content(entry: &Entry) -> Option<(WrappedKey, Cid, HashMap<Cid, Vec<u8>>
     let manifest = draft.submission.stored?.manifest;
     let blocks = entry.blocks().collect::<Result<_, _>>().ok()?;
     Some((WrappedKey { algorithm: Algorithm::RsaOaep256, ciphertext }, manifest, blocks))
+}
+
+/// The kept blocks of an attachment; none if it is a file, whose blocks are not kept.
+fn blocks_of(manifest: &Cid, blocks: &HashMap<Cid, Vec<u8>>) -> Vec<(Cid, Vec<u8>)> {
+    let Some(bytes) = blocks.get(manifest) else { return Vec::new() };
+    let links = Manifest::from_bytes(bytes).map(|manifest| manifest.links().to_vec()).unwrap_or_default();
+    let kept = |cid: Cid| blocks.get(&cid).map(|bytes| (cid, bytes.clone()));
+    links.into_iter().chain([*manifest]).filter_map(kept).collect()
 }
 
 impl Client {
@@ -62,7 +71,7 @@ impl Client {
         }
         let context = RecordId { domain: self.domain(), patient: signed.patient, slot }.context(&leaf);
         let not_readable = || WriteError::NotReadable(operation);
-        let bytes = self.reopen(&entry, context).await?.ok_or_else(not_readable)?;
+        let (bytes, files) = self.reopen(&entry, context).await?.ok_or_else(not_readable)?;
         let record = Record::from_dag_cbor(&bytes).map_err(|_| not_readable())?;
         let same_account = patient.account() == signed.patient;
         let place = if expected == Revision::ZERO || !same_account {
@@ -71,17 +80,26 @@ impl Client {
             Place::Over(slot, EditClass::MoveTo(leaf.class))
         };
         let intent = entry.draft().intent.clone().ok_or_else(not_readable)?;
-        self.write_as(&patient, place, &record, &bytes, &intent).await
+        self.write_as(&patient, place, Content { record: &record, bytes: &bytes, files: &files }, &intent).await
     }
 
-    /// The bytes of a record that this participant sealed, from its kept blocks.
-    async fn reopen(&self, entry: &Entry, context: RecordContext) -> Result<Option<Vec<u8>>, ClientError> {
+    /// The bytes of a record that this participant sealed, from its kept blocks, and its attachments, which stay as they are.
+    async fn reopen(
+        &self,
+        entry: &Entry,
+        context: RecordContext,
+    ) -> Result<Option<(Vec<u8>, SealedFiles)>, ClientError> {
         let Some((wrapped, manifest, blocks)) = kept_content(entry) else { return Ok(None) };
-        let fetch = move |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
         let opened = keys::opening(&self.keys, move |author| {
             let key = ContentKey::unwrap(author, &wrapped, &context).ok()?;
-            AuthoredRecord::reopen(&manifest, fetch, &key, &context).ok()
+            let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
+            let authored = AuthoredRecord::reopen(&manifest, fetch, &key, &context).ok()?;
+            Some((authored, blocks))
         });
-        Ok(opened.await?.map(|authored| authored.record))
+        let Some((authored, blocks)) = opened.await? else { return Ok(None) };
+        let keys = authored.attachments;
+        let blocks = keys.iter().flat_map(|key| blocks_of(&key.manifest, &blocks)).collect();
+        let files = SealedFiles { keys, blocks, journals: entry.draft().journals.clone(), ..SealedFiles::default() };
+        Ok(Some((authored.record, files)))
     }
 }

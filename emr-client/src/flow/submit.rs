@@ -4,7 +4,7 @@
 use alloy::primitives::Address;
 use emr_api::receipt;
 use emr_api::{NamedEpoch, Receipt, StoredAt, Submission};
-use emr_core::{Cid, GrantSlot, UnixTime, cid::codec_of};
+use emr_core::{Cid, GrantSlot, Role, UnixTime, cid::codec_of};
 use emr_rollup::operation::{Kind, Operation, OperationId, SignedOperation};
 
 pub use crate::flow::fate::{Fate, Resumed};
@@ -42,6 +42,7 @@ pub(crate) struct Outgoing {
     pub(crate) directory: Option<Cid>,
     pub(crate) intent: Option<String>,
     pub(crate) blocks: Vec<(Cid, Vec<u8>)>,
+    pub(crate) journals: Vec<String>,
     pub(crate) key: Option<String>,
     pub(crate) replaces: Option<OperationId>,
     /// The owner of the patient's account, from a checked card.
@@ -59,6 +60,7 @@ impl Outgoing {
             directory: None,
             intent: None,
             blocks: Vec::new(),
+            journals: Vec::new(),
             key: None,
             replaces: None,
             owner: patient.ethereum(),
@@ -96,7 +98,7 @@ fn revocations_first(mut entries: Vec<Entry>) -> Vec<Entry> {
 impl Client {
     /// Signs an operation and keeps it. When this returns, the operation is on disk and was not sent yet.
     pub(crate) async fn keep(&self, outgoing: Outgoing) -> Result<Entry, ClientError> {
-        let Outgoing { operation, authority, stored, epoch, directory, intent, blocks, key, replaces, owner } =
+        let Outgoing { operation, authority, stored, epoch, directory, intent, blocks, journals, key, replaces, owner } =
             outgoing;
         let parties = Parties { signer: self.ethereum_address(), patient: owner };
         let domain = self.domain();
@@ -104,7 +106,16 @@ impl Client {
         let signed = keys::with(&self.keys, sign).await?;
         let submission = Submission { signed, stored, epoch, directory };
         let operation = signed.id(domain);
-        Ok(self.profile.outbox().add(NewEntry { operation, parties, submission, intent, blocks, key, replaces })?)
+        Ok(self.profile.outbox().add(NewEntry {
+            operation,
+            parties,
+            submission,
+            intent,
+            blocks,
+            journals,
+            key,
+            replaces,
+        })?)
     }
 
     /// Uploads an operation's blocks, hands it in, and checks and keeps the receipt. It may be repeated.
@@ -170,7 +181,14 @@ impl Client {
             let (cid, bytes) = block?;
             self.node.put_block(codec_of(&cid).map_err(NodeError::from)?, &bytes).await?;
         }
-        let receipt = self.node.submit(submission).await?;
+        let receipt = match self.node.submit(submission).await {
+            // The files were sent long ago, and the node removed what no record referred to. Once: the node may say so for ever.
+            Err(error) if error.is_missing_block() && !entry.draft().journals.is_empty() => {
+                self.send_files_again(entry).await?;
+                self.node.submit(submission).await?
+            }
+            other => other?,
+        };
         let id = submission.signed.id(self.domain());
         let longest = receipt::Longest::of(&submission.signed.operation);
         receipt::verify(&receipt, &self.instance(), self.hospital_address()?, id, longest, UnixTime::now())?;
@@ -220,8 +238,15 @@ impl Client {
     pub(crate) async fn redeliver(&self, others: Others) -> Result<Vec<Resumed>, ClientError> {
         let now = UnixTime::now();
         let waiting = |entry: &Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
+        // The node reads all blocks of a record before it acknowledges it, and files may have to be sent again. No Revoke waits for that.
+        let may_wait = |entry: &Entry| {
+            others == Others::MayWait && !entry.kind().ends_rights() && !entry.draft().journals.is_empty()
+        };
         let (mut redelivered, mut owners) = (Vec::new(), Owners::default());
         for entry in revocations_first(self.profile.outbox().entries()).into_iter().filter(waiting) {
+            if may_wait(&entry) {
+                continue;
+            }
             let fate = others.or_waits(&entry, self.delivery(&entry, &mut owners).await)?;
             self.conclude(&entry, &fate)?;
             redelivered.push(Resumed::of(&entry, fate));
@@ -246,7 +271,11 @@ impl Client {
         self.refresh_account().await?;
         let (mut resumed, mut owners, mut on_l1) = (Vec::new(), Owners::default(), OnL1::default());
         for entry in revocations_first(self.profile.outbox().entries()) {
-            let fate = Others::MayWait.or_waits(&entry, self.fate(&entry, &mut owners, &mut on_l1).await)?;
+            // A patient's program does this before it revokes. The next flow that signs something else hands in what has files.
+            let fate = match entry.receipt() {
+                None if self.keys.role() == Role::Patient && !entry.draft().journals.is_empty() => Fate::Waiting,
+                _ => Others::MayWait.or_waits(&entry, self.fate(&entry, &mut owners, &mut on_l1).await)?,
+            };
             self.conclude(&entry, &fate)?;
             resumed.push(Resumed::of(&entry, fate));
         }

@@ -1,11 +1,11 @@
 //! Writing records: new records, new versions and deletions, by doctors under a grant and by patients.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, path::PathBuf};
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::{PatientView, RecordSummary, StoredAt};
 use emr_core::{
-    AccountIndex, Authorship, Cid, Class, ClassMask, Codec, Commitment, GrantSlot, Opaque, Record, RecordError,
+    AccountIndex, Authorship, Cid, Class, ClassMask, Codec, Commitment, GrantSlot, Key, Opaque, Record, RecordError,
     RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Version, cid::cid_of,
 };
 use emr_crypto::{AuthoredRecord, KeyDirectory, SealError, SealedRecord};
@@ -18,9 +18,11 @@ use emr_rollup::{
 use crate::{
     client::Client,
     error::ClientError,
+    flow::attach::{AttachmentSource, SealedFiles, Told},
     flow::next_version::EditClass,
     flow::submit::{Acknowledged, Outgoing},
     keys,
+    verify::attached::{OtherAttachments, attached},
     verify::card::{Card, CheckedCard},
     verify::directory::PublishedDirectory,
     verify::record::RecordId,
@@ -99,6 +101,31 @@ pub enum WriteError {
         /// The account of the card.
         given: AccountIndex,
     },
+    /// A file to attach cannot be read.
+    #[error("cannot attach {}: {source}; check the name", path.display())]
+    AttachmentFile {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A file changed while it was sent, or after its record was signed.
+    #[error("{} changed since its upload began, or is gone: upload the record again when the file stays as it is", .0.display())]
+    AttachmentChanged(PathBuf),
+    /// The node needs a file again, and nothing here says which file it was.
+    #[error(
+        "the hospital no longer has the files of operation {0}, and what this program noted of them is gone: upload the record again"
+    )]
+    AttachmentLost(OperationId),
+    /// Two attachments have the same key.
+    #[error("two attachments have the key {0}: give each its own")]
+    SameAttachment(Key),
+    /// The record names attachments that are not given with it.
+    #[error(
+        "the record names attachments that were not given with it, or have other sizes: give each with its content"
+    )]
+    Attachments(#[from] OtherAttachments),
     /// The record is too large.
     #[error(transparent)]
     Record(#[from] RecordError),
@@ -124,6 +151,15 @@ pub struct Written {
     pub acknowledged: Acknowledged,
 }
 
+/// The content of a version, with its attachments.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Content<'a> {
+    pub(crate) record: &'a Record,
+    /// The bytes of `record`.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) files: &'a SealedFiles,
+}
+
 /// Where a version is written, and in which class.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Place {
@@ -133,13 +169,42 @@ pub(crate) enum Place {
     Over(RecordSlot, EditClass),
 }
 
+/// For the digest of a request.
+impl std::fmt::Display for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::New(class) => write!(f, "new {class}"),
+            Self::Over(slot, EditClass::Proved) => write!(f, "{slot} same"),
+            Self::Over(slot, EditClass::Stated(class)) => write!(f, "{slot} in {class}"),
+            Self::Over(slot, EditClass::MoveTo(class)) => write!(f, "{slot} to {class}"),
+        }
+    }
+}
+
 impl Client {
     /// Writes a new record. If the same record was written before with the same class and patient and is not settled yet, that one is returned.
     ///
     /// # Errors
     /// [`WriteError`] if the record cannot be written. [`ClientError`] if the card does not hold, or the node or L1 does not do its part.
     pub async fn upload(&self, patient: &Card, class: Class, record: &Record) -> Result<Written, ClientError> {
-        self.write(patient, Place::New(class), record).await
+        self.write(patient, Place::New(class), record, Vec::new(), &|_| {}).await
+    }
+
+    /// Writes a new record with attachments. Each is sealed and sent before the record is signed; `told` learns how far it is. After an interruption,
+    /// make the same request again: what the node has is not sent again.
+    ///
+    /// # Errors
+    /// [`WriteError::AttachmentFile`] if a file cannot be read. [`WriteError::AttachmentChanged`] if it keeps changing. Other variants as for
+    /// [`Self::upload`].
+    pub async fn upload_with(
+        &self,
+        patient: &Card,
+        class: Class,
+        record: &Record,
+        attachments: Vec<AttachmentSource>,
+        told: Told<'_>,
+    ) -> Result<Written, ClientError> {
+        self.write(patient, Place::New(class), record, attachments, told).await
     }
 
     /// Writes a record's next version, in the same class or in another one.
@@ -153,7 +218,23 @@ impl Client {
         class: EditClass,
         record: &Record,
     ) -> Result<Written, ClientError> {
-        self.write(patient, Place::Over(slot, class), record).await
+        self.write(patient, Place::Over(slot, class), record, Vec::new(), &|_| {}).await
+    }
+
+    /// Writes a record's next version with attachments: as [`Self::upload_with`], and with those of the earlier version that are given again
+    /// ([`AttachmentContent::Sealed`](crate::flow::attach::AttachmentContent::Sealed)). The version has no others.
+    ///
+    /// # Errors
+    /// The same as [`Self::edit`] and [`Self::upload_with`].
+    pub async fn edit_with(
+        &self,
+        patient: &Card,
+        (slot, class): (RecordSlot, EditClass),
+        record: &Record,
+        attachments: Vec<AttachmentSource>,
+        told: Told<'_>,
+    ) -> Result<Written, ClientError> {
+        self.write(patient, Place::Over(slot, class), record, attachments, told).await
     }
 
     /// Deletes a record permanently. Honest nodes then serve it to its patient only, and remove its blocks a day after the deletion is
@@ -193,12 +274,43 @@ impl Client {
         Ok(self.node.records(patient.account()).await?)
     }
 
-    async fn write(&self, patient: &Card, place: Place, record: &Record) -> Result<Written, ClientError> {
+    async fn write(
+        &self,
+        patient: &Card,
+        place: Place,
+        record: &Record,
+        attachments: Vec<AttachmentSource>,
+        told: Told<'_>,
+    ) -> Result<Written, ClientError> {
         let patient = self.check_card(patient).await?;
         let bytes = record.to_dag_cbor()?;
-        let intent = intent(&patient, place, &bytes);
+        if attachments.is_empty() {
+            let (intent, files) = (intent(&patient, place, &bytes, &[]), SealedFiles::default());
+            let _turn = self.turn().await;
+            return self.write_as(&patient, place, Content { record, bytes: &bytes, files: &files }, &intent).await;
+        }
+        // Nobody sends a gigabyte for a record that they may not write.
+        self.check_may_write(&patient, place).await?;
+        let mut record = record.clone();
+        let files = self.attach(&patient, place, &mut record, attachments, told).await?;
+        // The links are new with each key. So the request is known by what was given, and by the content of the attachments.
+        let intent = intent(&patient, place, &bytes, &files.identity);
+        let bytes = record.to_dag_cbor()?;
         let _turn = self.turn().await;
-        self.write_as(&patient, place, record, &bytes, &intent).await
+        self.write_as(&patient, place, Content { record: &record, bytes: &bytes, files: &files }, &intent).await
+    }
+
+    /// Whether this account may write there, as far as the node says now.
+    pub(crate) async fn check_may_write(&self, patient: &CheckedCard, place: Place) -> Result<(), ClientError> {
+        let (view, _) = self.patient_view(patient).await?;
+        let (scope, class) = match place {
+            Place::New(class) => (class.into(), class),
+            Place::Over(slot, class) => {
+                let (old, class) = self.next_version(patient, slot, class).await?;
+                ([old.class, class].into_iter().collect(), class)
+            }
+        };
+        self.authority(&view, scope, class).await.map(drop)
     }
 
     /// Writes for a request, within the caller's turn. If an undelivered record of the same request is kept, the new operation replaces it.
@@ -206,10 +318,11 @@ impl Client {
         &self,
         patient: &CheckedCard,
         place: Place,
-        record: &Record,
-        bytes: &[u8],
+        content: Content<'_>,
         intent: &str,
     ) -> Result<Written, ClientError> {
+        // What readers check too: they would refuse the record.
+        attached(content.record, &content.files.keys).map_err(WriteError::from)?;
         if let Some(acknowledged) = self.continue_intent(intent).await?
             && let Some(written) = self.written_before(acknowledged)
         {
@@ -220,8 +333,9 @@ impl Client {
         }
         self.deliver_waiting().await?;
         for _ in 0..ATTEMPTS {
-            match self.try_write(patient, place, record, bytes, intent).await {
-                // Somebody wrote this record or took the slot meanwhile. Everything is bound to slot and version, so everything is made again.
+            match self.try_write(patient, place, content, intent).await {
+                // Somebody wrote this record or took the slot meanwhile. Everything but the attachments is bound to slot and version, so it is made
+                // again.
                 Err(error) if error.is_stale() => {}
                 Err(ClientError::Write(WriteError::NoDirectory(of))) if of == self.account()? => {
                     self.publish_directory().await?
@@ -236,8 +350,7 @@ impl Client {
         &self,
         patient: &CheckedCard,
         place: Place,
-        record: &Record,
-        bytes: &[u8],
+        Content { record, bytes, files }: Content<'_>,
         intent: &str,
     ) -> Result<Written, ClientError> {
         let (view, published) = self.patient_view(patient).await?;
@@ -280,7 +393,7 @@ impl Client {
             author_key: key.key,
             author_salt: key.salt,
             commitment_seed: *seed.as_bytes(),
-            attachments: Vec::new(),
+            attachments: files.keys.clone(),
         };
         let current = directory.current_public(class);
         let sealed = SealedRecord::seal(&authored, &context, &current)?;
@@ -311,7 +424,8 @@ impl Client {
                 key: Some(BASE64.encode(sealed.key.wrap(&self.keys.committed_key().key, &context).ciphertext)),
                 replaces: self.refused_before(intent),
                 owner: patient.ethereum(),
-                blocks: sealed.blocks,
+                blocks: [files.blocks.clone(), sealed.blocks].concat(),
+                journals: files.journals.clone(),
             })
             .await?;
         let record_cid = sealed.manifest;
@@ -372,7 +486,7 @@ impl Client {
 }
 
 /// The digest that tells whether two requests are the same.
-pub(crate) fn intent(patient: &CheckedCard, place: Place, record: &[u8]) -> String {
+pub(crate) fn intent(patient: &CheckedCard, place: Place, record: &[u8], attachments: &[u8]) -> String {
     let place = match place {
         Place::New(class) => format!("new {class}"),
         Place::Over(slot, EditClass::Proved) => format!("{slot} same"),
@@ -380,5 +494,5 @@ pub(crate) fn intent(patient: &CheckedCard, place: Place, record: &[u8]) -> Stri
         Place::Over(slot, EditClass::MoveTo(class)) => format!("{slot} to {class}"),
     };
     let head = format!("emr/put-record/v1 {} {} {place}\n", patient.account(), patient.ethereum());
-    hex::encode(cid_of(Codec::Raw, &[head.as_bytes(), record].concat()).hash().digest())
+    hex::encode(cid_of(Codec::Raw, &[head.as_bytes(), record, attachments].concat()).hash().digest())
 }

@@ -5,7 +5,20 @@ use std::collections::HashSet;
 use emr_core::{AccountIndex, Class, Codec, Record, cid::cid_of};
 use emr_rollup::operation::OperationId;
 
-use crate::{client::Client, error::ClientError, profile::NotedPart, verify::card::Card};
+use crate::{
+    client::Client, error::ClientError, flow::attach::AttachmentSource, profile::NotedPart, verify::card::Card,
+};
+
+/// A part that is to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewPart {
+    /// Its class.
+    pub class: Class,
+    /// Its record, without the fields of its files.
+    pub record: Record,
+    /// The files.
+    pub attachments: Vec<AttachmentSource>,
+}
 
 /// A document in parts, as it is written for a patient.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +39,12 @@ impl Client {
     /// only a run that begins after that writes this one part again.
     ///
     /// # Errors
-    /// As for [`Self::upload`]. The parts before stay written.
+    /// As for [`Self::upload_with`]. The parts before stay written.
     pub async fn upload_parts(
         &self,
         patient: &Card,
         document: &[u8],
-        parts: &[(Class, Record)],
+        parts: Vec<NewPart>,
     ) -> Result<PartsWritten, ClientError> {
         let checked = self.check_card(patient).await?;
         let head = format!("emr/parts/v1 {} {}\n", checked.account(), checked.ethereum());
@@ -39,8 +52,8 @@ impl Client {
         let mut noted = self.profile.split_parts(&split);
         // A document has one part for each class. Parts of classes that it no longer has were written by another version of this program.
         let known: HashSet<Class> = noted.iter().map(|part| part.class).collect();
-        for (class, record) in parts.iter().filter(|(class, _)| !known.contains(class)) {
-            let written = self.upload(patient, *class, record).await?;
+        for NewPart { class, record, attachments } in parts.into_iter().filter(|part| !known.contains(&part.class)) {
+            let written = self.upload_with(patient, class, &record, attachments, &|_| {}).await?;
             noted.push(NotedPart {
                 class: written.class,
                 slot: written.slot,

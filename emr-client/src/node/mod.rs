@@ -1,6 +1,7 @@
 //! The HTTP client of a node: requests by the rules of [`emr_chain::exchange`], typed refusals, and login.
 
 mod endpoints;
+pub(crate) mod parallel;
 
 use std::{
     fmt,
@@ -119,6 +120,11 @@ impl NodeError {
     /// Whether a RequestAccess is needed first.
     pub fn is_no_session(&self) -> bool {
         self.has_code("no-session")
+    }
+
+    /// Whether the node does not have a block of a record: store it, and hand the record in again.
+    pub fn is_missing_block(&self) -> bool {
+        self.has_code("missing-block")
     }
 
     /// Whether the node has no such thing.

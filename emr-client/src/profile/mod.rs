@@ -11,6 +11,7 @@
 //! | `delegated.json` | the grants of delegates of which the patient was told |
 //! | `directories.json` | the key epochs of the patient's own key directories, if there is or was a delegate |
 //! | `outbox/` | operations that were signed and are not settled yet, and undelivered records |
+//! | `uploads/` | journals of attachments: what may have been sent of files whose record is not settled yet |
 //! | `receipts/` | the hospital's receipts of operations that left the outbox |
 //! | `imports/` | which records of imports are settled, by the digest of the request |
 //! | `seen.json` | the newest final state that was seen on L1 |
@@ -26,6 +27,7 @@
 
 pub(crate) mod durable;
 pub mod imports;
+pub(crate) mod journal;
 mod keys_wait;
 mod known_directories;
 mod known_grants;
@@ -40,6 +42,7 @@ use std::{
     fs::{self, File, TryLockError},
     path::{Path, PathBuf},
     sync::{Mutex, PoisonError},
+    time::SystemTime,
 };
 
 use alloy::primitives::Address;
@@ -54,6 +57,7 @@ use zeroize::Zeroizing;
 
 pub use durable::FileError;
 use imports::{Imported, Imports};
+use journal::Journals;
 use keys_wait::KeysWait;
 pub use known_directories::CurrentEpochs;
 use known_directories::KnownDirectories;
@@ -128,6 +132,7 @@ pub struct Profile {
     keys_wait: KeysWait,
     imports: Imports,
     outbox: Outbox,
+    uploads: Journals,
     seen: SeenState,
     splits: Splits,
     _lock: File,
@@ -205,6 +210,9 @@ impl Profile {
             Err(TryLockError::WouldBlock) => return Err(ProfileError::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => return Err(FileError::io(&path, error).into()),
         }
+        let outbox = Outbox::open(&disk, &folder.join("outbox"))?;
+        let uploads = Journals::new(disk.clone(), folder.join("uploads"));
+        uploads.sweep(&outbox.journals(), SystemTime::now())?;
         Ok(Self {
             settings: Mutex::new(durable::read_json(&settings_path(folder), MAX_FILE_BYTES)?),
             versions: SignedVersions::open(&disk, folder.join("versions.json"))?,
@@ -213,7 +221,8 @@ impl Profile {
             directories: KnownDirectories::open(&disk, folder.join("directories.json"))?,
             keys_wait: KeysWait::new(disk.clone(), folder.join("keys-wait")),
             imports: Imports::new(disk.clone(), imports::folder(folder)),
-            outbox: Outbox::open(&disk, &folder.join("outbox"))?,
+            outbox,
+            uploads,
             seen: SeenState::open(&disk, &folder.join("seen.json"))?,
             splits: Splits::open(&disk, folder)?,
             disk,
@@ -426,6 +435,11 @@ impl Profile {
     /// [`FileError`] if the file cannot be written.
     pub(crate) fn note_split_parts(&self, split: &str, parts: Vec<NotedPart>) -> Result<(), FileError> {
         self.splits.set(split, parts)
+    }
+
+    /// The journals of attachments that are being sent.
+    pub(crate) const fn uploads(&self) -> &Journals {
+        &self.uploads
     }
 
     /// The outbox.

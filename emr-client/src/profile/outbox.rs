@@ -9,6 +9,7 @@
 //! `receipts` beside the outbox: it proves what the hospital promised. The program does not read it again.
 
 use std::{
+    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
@@ -27,7 +28,8 @@ use serde::{Deserialize, Serialize};
 use crate::profile::durable::{self, FileError};
 
 /// The largest entry that is read, in bytes.
-const MAX_ENTRY_BYTES: u64 = 64 * 1024;
+/// A record of 64 MiB whose document has 4096 attachments in it has about 9,000 blocks.
+const MAX_ENTRY_BYTES: u64 = 4 << 20;
 const TEMPORARY: &str = ".new-";
 /// The name of the folder for receipts.
 const RECEIPTS: &str = "receipts";
@@ -54,6 +56,9 @@ pub struct Draft {
     pub intent: Option<String>,
     /// The CIDs of its blocks, in order.
     pub blocks: Vec<String>,
+    /// The journals of the record's files. The blocks of a file are not kept here: if the node does not have them any more, the file is sealed and
+    /// sent again, with the key in its journal.
+    pub journals: Vec<String>,
     /// A record's content key, wrapped to its writer, in base64. An undelivered record has to be sealed again, and its
     /// writer may have no epoch keys to open it.
     pub key: Option<String>,
@@ -86,6 +91,8 @@ pub struct NewEntry {
     /// The blocks.
     pub blocks: Vec<(Cid, Vec<u8>)>,
     /// As in [`Draft`].
+    pub journals: Vec<String>,
+    /// As in [`Draft`].
     pub key: Option<String>,
     /// As in [`Draft`].
     pub replaces: Option<OperationId>,
@@ -94,7 +101,16 @@ pub struct NewEntry {
 impl NewEntry {
     /// An operation without blocks.
     pub const fn plain(operation: OperationId, parties: Parties, submission: Submission) -> Self {
-        Self { operation, parties, submission, intent: None, blocks: Vec::new(), key: None, replaces: None }
+        Self {
+            operation,
+            parties,
+            submission,
+            intent: None,
+            blocks: Vec::new(),
+            journals: Vec::new(),
+            key: None,
+            replaces: None,
+        }
     }
 }
 
@@ -226,6 +242,12 @@ impl Outbox {
         self.content().refused.clone()
     }
 
+    /// The journals that operations name, waiting or undelivered.
+    pub(crate) fn journals(&self) -> BTreeSet<String> {
+        let content = self.content();
+        content.entries.iter().chain(&content.refused).flat_map(|entry| entry.draft.journals.iter().cloned()).collect()
+    }
+
     /// The entry for a request that was made before, unless it has lapsed.
     pub fn find(&self, intent: &str, now: UnixTime) -> Option<Entry> {
         let is_it = |entry: &&Entry| entry.draft.intent.as_deref() == Some(intent) && !entry.has_lapsed(now);
@@ -239,13 +261,14 @@ impl Outbox {
     pub fn add(&self, new: NewEntry) -> Result<Entry, FileError> {
         let mut content = self.content();
         let failed = |error| FileError::io(&self.folder, error);
-        let NewEntry { operation, parties, submission, intent, blocks, key, replaces } = new;
+        let NewEntry { operation, parties, submission, intent, blocks, journals, key, replaces } = new;
         let draft = Draft {
             operation,
             parties,
             submission,
             intent,
             blocks: blocks.iter().map(|(cid, _)| cid.to_string()).collect(),
+            journals,
             key,
             replaces,
         };

@@ -1,6 +1,7 @@
 //! What a participant checks. These functions are pure: bytes in, typed result out, no I/O. Only [`settled_state`] also
 //! reads from L1 what it proves.
 
+pub mod attached;
 pub mod audit;
 pub mod card;
 pub mod delegated;

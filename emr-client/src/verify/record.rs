@@ -6,6 +6,7 @@
 //!                      record leaf ─ records root ─ medical leaf ───────────────────────────────── medical root ─┴ state root
 //!                           │ stored
 //! manifest ─ salt ──────────┘
+//! record's fields ─ links of attachments ─ keys in the sealed part
 //! ```
 
 use emr_api::encryption::CommittedKey;
@@ -13,7 +14,7 @@ use emr_api::{RecordProof, RecordView, StoredAt};
 use emr_core::{
     AccountIndex, Authorship, Cid, Class, Commitment, Opaque, Record, RecordSlot, RecordStatus, SaltSeed, Version,
 };
-use emr_crypto::{AttachmentKey, AuthoredRecord, KeyEpoch, OpenedRecord, RecordContext, RsaPublic, verify_authorship};
+use emr_crypto::{AuthoredRecord, KeyEpoch, OpenedRecord, RecordContext, RsaPublic, verify_authorship};
 use emr_rollup::{
     layout::RECORD_DEPTH,
     operation::Domain,
@@ -22,6 +23,7 @@ use emr_rollup::{
 };
 
 use crate::{
+    verify::attached::{Attached, OtherAttachments, attached},
     verify::membership::{MembershipError, StateRoots, check_path, identity_leaf},
     verify::settled_state::SettledState,
 };
@@ -50,6 +52,9 @@ pub enum RecordProofError {
     /// The content cannot be decoded as a record.
     #[error("the content is not a record: its author has to write it again")]
     Content,
+    /// The author lists other attachments in the record than they sealed.
+    #[error(transparent)]
+    Attachments(#[from] OtherAttachments),
     /// The leaf is not in the settled state.
     #[error(transparent)]
     Membership(#[from] MembershipError),
@@ -90,7 +95,7 @@ pub struct AuthenticRecord {
     author_key: RsaPublic,
     leaf: RecordLeaf,
     manifest: Cid,
-    attachments: Vec<AttachmentKey>,
+    attachments: Vec<Attached>,
     epoch: KeyEpoch,
 }
 
@@ -125,8 +130,8 @@ impl AuthenticRecord {
         &self.manifest
     }
 
-    /// The record's attachments.
-    pub fn attachments(&self) -> &[AttachmentKey] {
+    /// The record's files. The number of a file is its place in this list.
+    pub fn attachments(&self) -> &[Attached] {
         &self.attachments
     }
 
@@ -221,6 +226,7 @@ pub(super) fn check_content(
     let record = Record::from_dag_cbor(record).map_err(|_| RecordProofError::Content)?;
     let commitment = Commitment::of(&record, &SaltSeed::new(opened.authored.commitment_seed)).root();
     same("content", commitment, authorship.commitment)?;
+    let attachments = attached(&record, &opened.authored.attachments)?;
     Ok(AuthenticRecord {
         record,
         authorship,
@@ -228,7 +234,7 @@ pub(super) fn check_content(
         author_key: author_key.clone(),
         leaf: *leaf,
         manifest,
-        attachments: opened.authored.attachments.clone(),
+        attachments,
         epoch: opened.epoch,
     })
 }

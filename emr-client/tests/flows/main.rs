@@ -2,6 +2,7 @@
 
 mod admission;
 mod anew;
+mod attachments;
 mod audit_pages;
 mod break_glass;
 mod card_device;

@@ -1,8 +1,11 @@
 //! A document in one record for each class: what an interrupted upload leaves, and who can read what.
 
-use emr_client::{ClientError, flow::retrieve::ReadError};
+use emr_client::{
+    ClientError,
+    flow::{retrieve::ReadError, upload_parts::NewPart},
+};
 use emr_core::{
-    Class, ClassMask, Reason, Record, Rights,
+    Class, ClassMask, Reason, Rights,
     fhir::{self, Part},
 };
 
@@ -15,8 +18,10 @@ const DOCUMENT: &[u8] = br#"{"resourceType":"Bundle","type":"collection","entry"
 {"fullUrl":"urn:uuid:e","resource":{"resourceType":"Encounter","id":"e","status":"finished","reasonReference":[{"reference":"urn:uuid:c"}]}},
 {"fullUrl":"urn:uuid:o","resource":{"resourceType":"Observation","id":"o","status":"final","encounter":{"reference":"urn:uuid:e"},"category":[{"coding":[{"system":"http://terminology.hl7.org/CodeSystem/observation-category","code":"laboratory"}]}],"code":{"coding":[{"system":"http://loinc.org","code":"718-7"}]}}}]}"#;
 
-fn imported(parts: &[Part]) -> TestResult<Vec<(Class, Record)>> {
-    parts.iter().map(|part| Ok((part.class, fhir::import(&part.document)?))).collect()
+fn imported(parts: &[Part]) -> TestResult<Vec<NewPart>> {
+    let new =
+        |part: &Part| Ok(NewPart { class: part.class, record: fhir::import(&part.document)?, attachments: Vec::new() });
+    parts.iter().map(new).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -28,7 +33,7 @@ async fn sharing_laboratory_does_not_share_psychiatry() -> TestResult {
     let secret = doctor.profile().split_secret()?;
     let split = fhir::split(DOCUMENT, &secret)?;
     let parts = imported(&split)?;
-    let written = doctor.upload_parts(&card, DOCUMENT, &parts).await?;
+    let written = doctor.upload_parts(&card, DOCUMENT, parts.clone()).await?;
     let classes: Vec<Class> = written.parts.iter().map(|part| part.class).collect();
     assert_eq!(classes, [Class::Summary, Class::Laboratory, Class::MentalHealth]);
     patient.grant(&handed_over(&reader), &terms(Rights::READ, ClassMask::from(Class::Laboratory))).await?;
@@ -62,7 +67,7 @@ async fn a_repeated_upload_writes_no_part_twice() -> TestResult {
     let parts = imported(&fhir::split(DOCUMENT, &secret)?)?;
 
     // The process ends after the first part, and a batch settles that part before the next run.
-    let first = doctor.upload_parts(&card, DOCUMENT, &parts[..1]).await?;
+    let first = doctor.upload_parts(&card, DOCUMENT, parts[..1].to_vec()).await?;
     drop(doctor);
     scene.next_batch().await?;
     let doctor = scene.client(DOCTOR).await?;
@@ -70,19 +75,19 @@ async fn a_repeated_upload_writes_no_part_twice() -> TestResult {
     // The secret is the same in every run, and so are the parts.
     let secret = doctor.profile().split_secret()?;
     assert_eq!(imported(&fhir::split(DOCUMENT, &secret)?)?, parts);
-    let all = doctor.upload_parts(&card, DOCUMENT, &parts).await?;
+    let all = doctor.upload_parts(&card, DOCUMENT, parts.clone()).await?;
     assert_eq!((all.parts.len(), &all.parts[0]), (3, &first.parts[0]));
-    assert_eq!(doctor.upload_parts(&card, DOCUMENT, &parts).await?, all);
+    assert_eq!(doctor.upload_parts(&card, DOCUMENT, parts.clone()).await?, all);
     assert_eq!(patient.records(&card).await?.len(), 3);
 
     // A part that was returned is written again. When all is done, the same document can be written once more.
     doctor.part_returned(&all, all.parts[1].operation)?;
-    let again = doctor.upload_parts(&card, DOCUMENT, &parts).await?;
+    let again = doctor.upload_parts(&card, DOCUMENT, parts.clone()).await?;
     assert_eq!(again.parts.len(), 3);
     doctor.parts_done(&again)?;
     scene.next_batch().await?;
     doctor.resume().await?;
-    let anew = doctor.upload_parts(&card, DOCUMENT, &parts).await?;
+    let anew = doctor.upload_parts(&card, DOCUMENT, parts.clone()).await?;
     assert!(anew.parts.iter().all(|part| all.parts.iter().all(|old| old.slot != part.slot)), "{anew:?}");
     Ok(())
 }

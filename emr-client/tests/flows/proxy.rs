@@ -18,6 +18,8 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// The answer gets another body.
     Answer(String),
+    /// The node gets another request line, such as one for another block.
+    Request(String),
 }
 
 type Rule = Box<dyn FnMut(&str, &str) -> Option<Fault> + Send>;
@@ -52,6 +54,11 @@ fn read_message(stream: &mut TcpStream, to_end: bool) -> io::Result<(String, Vec
 fn handle(mut client: TcpStream, node: &str, rule: &Mutex<Rule>) -> io::Result<()> {
     let (head, body) = read_message(&mut client, false)?;
     let line = head.lines().next().unwrap_or_default().to_owned();
+    let before = (rule.lock().expect("no panic"))(&line, "");
+    if before == Some(Fault::LoseRequest) {
+        return Ok(());
+    }
+    let line = if let Some(Fault::Request(other)) = before { other } else { line };
     let mut upstream = TcpStream::connect(node)?;
     let headers = head.lines().skip(1).filter(|header| !header.to_lowercase().starts_with("connection:"));
     let mut forwarded = format!("{line}\r\n");
@@ -59,17 +66,13 @@ fn handle(mut client: TcpStream, node: &str, rule: &Mutex<Rule>) -> io::Result<(
         forwarded += &format!("{header}\r\n");
     }
     forwarded += "connection: close\r\n\r\n";
-    let before = (rule.lock().expect("no panic"))(&line, "");
-    if before == Some(Fault::LoseRequest) {
-        return Ok(());
-    }
     upstream.write_all(forwarded.as_bytes())?;
     upstream.write_all(&body)?;
     let (head, body) = read_message(&mut upstream, true)?;
     let body = match (rule.lock().expect("no panic"))(&line, &String::from_utf8_lossy(&body)) {
         Some(Fault::LoseAnswer | Fault::LoseRequest) => return Ok(()),
         Some(Fault::Answer(other)) => other.into_bytes(),
-        None => body,
+        Some(Fault::Request(_)) | None => body,
     };
     let mut answer = String::new();
     for header in head.lines().filter(|header| !header.to_lowercase().starts_with("content-length:")) {

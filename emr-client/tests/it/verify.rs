@@ -1,15 +1,15 @@
 //! Honest records verify. Records with any change do not.
 
 use emr_api::RecordView;
-use std::sync::LazyLock;
+use std::{convert::Infallible, sync::LazyLock};
 
 use emr_client::{
     verify::membership::MembershipError,
     verify::record::{RecordId, RecordProofError, check_unsettled, verify_record},
     verify::settled_state::SettledState,
 };
-use emr_core::{AccountIndex, Class, Commitment, Opaque, RecordStatus, Revision, SaltSeed, Version};
-use emr_crypto::{OpenedRecord, RsaSecret, SigningContext};
+use emr_core::{AccountIndex, Attachment, Class, Commitment, Opaque, RecordStatus, Revision, SaltSeed, Version};
+use emr_crypto::{AttachmentKey, OpenedRecord, RsaSecret, SigningContext};
 use emr_rollup::{
     operation::Domain,
     primitive::field::{self, Fr},
@@ -306,6 +306,42 @@ fn a_dishonest_author_cannot_move_an_authorship() {
         world.write(DOCTOR, 3, &version);
         assert_eq!(Case::of(&world, 3).verify(), Err(RecordProofError::Mismatch(what)));
     }
+}
+
+/// A writer signs a record that names one file, and seals another, none, or one more. Every signature and path is valid.
+#[test]
+fn a_dishonest_author_cannot_list_other_attachments_than_they_sealed() -> TestResult {
+    let seal = |content: &[u8]| AttachmentKey::seal(content, |_, _| Ok::<_, Infallible>(()));
+    let (scan, other) = (seal(b"scan")?, seal(b"other")?);
+    let mut named = record("see the scan");
+    let media_type = "application/dicom".to_owned();
+    named.attach("attachments.0".parse()?, Attachment { link: scan.manifest, size: scan.length, media_type })?;
+    let mut world = LIVED.clone();
+    let root = Commitment::of(&named, &SaltSeed::new([7; 32])).root();
+    let version = world.author(DOCTOR, 3, Class::Imaging, "see the scan", |signed| signed.commitment = root);
+    world.write(DOCTOR, 3, &version);
+    let mut case = Case::of(&world, 3);
+    case.opened.authored.record = named.to_dag_cbor()?;
+    let longer = AttachmentKey { length: 5, ..scan.clone() };
+    for (sealed, accepted) in [
+        (vec![scan.clone()], true),
+        (vec![], false),
+        (vec![other.clone()], false),
+        (vec![scan.clone(), other], false),
+        (vec![scan.clone(), scan], false),
+        (vec![longer], false),
+    ] {
+        case.opened.authored.attachments = sealed;
+        let verified = case.verify();
+        let refused = matches!(verified, Err(RecordProofError::Attachments(_)));
+        assert!(if accepted { verified == Ok(()) } else { refused }, "{verified:?}");
+    }
+    // The list in the sealed part is not signed, and a record that names no file has none.
+    assert!(matches!(
+        after(|c| c.opened.authored.attachments = case.opened.authored.attachments.clone()),
+        RecordProofError::Attachments(_)
+    ));
+    Ok(())
 }
 
 /// The same with an authorship to which the leaf does not commit.

@@ -81,6 +81,15 @@ impl Draft {
         &self.embedded
     }
 
+    /// The record without the fields of its embedded files, and these files. [`Record::attach`] adds each field when its file has an address;
+    /// until then the record cannot be exported.
+    ///
+    /// # Errors
+    /// Returns [`FhirError::Record`] if there are too many fields.
+    pub fn into_parts(self) -> Result<(Record, Vec<Embedded>), FhirError> {
+        Ok((Record::from_fields(self.fields, Some(self.original))?, self.embedded))
+    }
+
     /// Makes the record. `links` has the address of each embedded file, in their order.
     ///
     /// # Errors

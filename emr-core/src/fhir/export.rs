@@ -18,10 +18,6 @@ use crate::value::{Attachment, Value};
 /// How many bytes of an attachment are in memory at a time.
 const BUFFER: usize = 48 << 10;
 
-/// The first segment of the keys of files that a person attached to a record beside its document. Export leaves them
-/// out. They cannot be fields of a document, because the names of FHIR's resources start with a capital letter.
-pub const ATTACHMENTS: &str = "attachments";
-
 /// Why a record was not exported with its attachments. `E` is the error of whoever holds their content.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -61,7 +57,7 @@ pub enum ExportError<E: std::error::Error + 'static> {
 /// Writes a record as FHIR R4 JSON, if it has no attachments in its document.
 ///
 /// If the record carries its original document, checks that the fields agree with it and returns it byte for byte.
-/// Otherwise builds a resource from the fields. Leaves out the files attached beside the document ([`ATTACHMENTS`]).
+/// Otherwise builds a resource from the fields. Leaves out the files attached beside the document ([`Key::is_beside_document`]).
 ///
 /// # Errors
 /// Returns [`FhirError::Attachments`] if files belong into the document: [`export_to`] puts them there. Returns
@@ -216,7 +212,7 @@ fn is_place(flat: &Flat<'_>, at: usize) -> bool {
 
 /// The fields of a record that belong into its document.
 fn in_document(record: &Record) -> impl Iterator<Item = (&Key, &Value)> {
-    record.fields().iter().filter(|(key, _)| key.segments().next() != Some(ATTACHMENTS))
+    record.fields().iter().filter(|(key, _)| !key.is_beside_document())
 }
 
 /// The first key with different values in the record and in its document.

@@ -55,7 +55,7 @@ pub use coding::{Account, Deployment, NotAnAccount};
 pub use embedded::{Draft, Embedded, MAX_EMBEDDED, read};
 pub use entries::{WrittenResource, resources};
 pub use error::FhirError;
-pub use export::{ATTACHMENTS, ExportError, export, export_to};
+pub use export::{ExportError, export, export_to};
 pub use split::{Part, split};
 pub use validate::{Problem, Problems, validate};
 

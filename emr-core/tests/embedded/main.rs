@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use emr_core::cid::cid_of;
 use emr_core::fhir::{
-    ATTACHMENTS, Draft, Embedded, ExportError, FhirError, MAX_BYTES, MAX_EMBEDDED, export, export_to, import, read,
+    Draft, Embedded, ExportError, FhirError, MAX_BYTES, MAX_EMBEDDED, export, export_to, import, read,
 };
 use emr_core::{Attachment, Cid, Codec, Key, Record, Value};
 
@@ -219,22 +219,22 @@ fn attachments_beside_the_document_are_left_out() -> Result<(), Anything> {
     let (record, contents) = stored(read(FILES.as_bytes())?)?;
     let file = Attachment { link: cid_of(Codec::Raw, b"x"), media_type: "image/png".into(), size: 1 };
     let mut fields = record.fields().clone();
-    fields.insert(format!("{ATTACHMENTS}.0.file").parse()?, Value::Attachment(file.clone()));
-    fields.insert(format!("{ATTACHMENTS}.0.name").parse()?, Value::Text("scan.png".into()));
+    fields.insert(format!("{}.0.file", Key::ATTACHMENTS).parse()?, Value::Attachment(file.clone()));
+    fields.insert(format!("{}.0.name", Key::ATTACHMENTS).parse()?, Value::Text("scan.png".into()));
     let beside = Record::from_fields(fields.clone(), record.original().cloned())?;
     assert_eq!(exported(&beside, &contents)?, FILES.as_bytes());
     let (bare, with) = (Record::from_fields(record.fields().clone(), None)?, Record::from_fields(fields, None)?);
     assert_eq!(exported(&with, &contents)?, exported(&bare, &contents)?);
     // Similar names are not left out, and files alone are no document.
-    let similar = with_field(&record, &format!("{ATTACHMENTS}2.file"), Value::Attachment(file.clone()))?;
+    let similar = with_field(&record, &format!("{}2.file", Key::ATTACHMENTS), Value::Attachment(file.clone()))?;
     assert!(matches!(exported(&similar, &contents), Err(ExportError::Fhir(FhirError::Contradicts(_)))));
     let mut alone = Record::new();
-    alone.insert(format!("{ATTACHMENTS}.0.file").parse()?, Value::Attachment(file))?;
+    alone.insert(format!("{}.0.file", Key::ATTACHMENTS).parse()?, Value::Attachment(file))?;
     assert_eq!(export(&alone), Err(FhirError::Empty));
 
     // No document has such fields: the types of R4 start with a capital letter, and others are refused.
     assert!(fhirkit::r4::RESOURCE_TYPES.iter().all(|name| name.starts_with(|c: char| c.is_ascii_uppercase())));
-    for name in [ATTACHMENTS, "Attachments", "attachment"] {
+    for name in [Key::ATTACHMENTS, "Attachments", "attachment"] {
         let document = format!(r#"{{"resourceType":"{name}","id":"a"}}"#);
         assert_eq!(import(document.as_bytes()), Err(FhirError::UnknownResource(name.into())));
         assert_eq!(read(document.as_bytes()), Err(FhirError::UnknownResource(name.into())));

@@ -1,6 +1,7 @@
 //! Tests of `emr-crypto` through its public interface, grouped by what they attack.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod attachment;
 mod delegated_keys;
 mod directory;
 mod envelope;

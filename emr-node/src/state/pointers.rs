@@ -3,7 +3,7 @@
 use emr_api::{NamedEpoch, StoredAt, Submission};
 use emr_core::{GrantSlot, Opaque, RecordSlot};
 use emr_crypto::{DelegatedKeys, KeyDirectory};
-use emr_ipfs::{Cid, Codec, DagLimits, walk};
+use emr_ipfs::{Cid, Codec, DagLimits, StoreError, walk};
 use emr_rollup::{
     operation::{Action, Blocks, DirectoryCommitment},
     primitive::field::{self, Fr},
@@ -149,6 +149,13 @@ pub(crate) async fn check_epoch(
     Err(RequestError::new(RequestErrorKind::Stale, over))
 }
 
+/// The writer of a record uploads it again if the node says that a block is missing.
+fn missing(error: StoreError) -> RequestError {
+    let is_missing = error.is_not_found();
+    let refused = RequestError::from(error);
+    if is_missing { RequestError { kind: RequestErrorKind::MissingBlock, ..refused } } else { refused }
+}
+
 /// Checks what a submission points to, and pins it. Every block is read and hashed. The walk over a record's blocks has limits, and waits
 /// for a permit. An operation without a walk, above all a Revoke, does not wait for walks.
 pub(crate) async fn check(
@@ -169,7 +176,7 @@ pub(crate) async fn check(
                 return Err(RequestError::refused("a record's manifest is a DAG-CBOR block"));
             }
             let _permit = walks.permit(operation.signer).await?;
-            let dag = walk(blockstore.as_ref(), &manifest, &DagLimits::default()).await?;
+            let dag = walk(blockstore.as_ref(), &manifest, &DagLimits::default()).await.map_err(missing)?;
             let part_of = BlockReference::Record { patient, slot, class: leaf.class };
             let used = in_use.take(&dag.cids).await;
             let author = engine.state().principal(leaf.author);
@@ -181,7 +188,7 @@ pub(crate) async fn check(
             let blocks = Referenced { part_of: Some(part_of), charge, cids: dag.cids };
             check_blocks(signer, &blocks, engine)?;
             // Reads every block again. It fails if a block was removed after the walk.
-            blockstore.pin(&manifest).await?;
+            blockstore.pin(&manifest).await.map_err(missing)?;
             let commitment = field::to_bytes(&leaf.stored);
             Ok(CheckedPointer { pointer: Some((commitment, Pointer::Record(at))), blocks, _in_use: Some(used) })
         }
@@ -234,7 +241,11 @@ pub(crate) fn check_blocks(signer: &Principal, blocks: &Referenced, engine: &Eng
     };
     for cid in &blocks.cids {
         if !mempool.uploaded(cid, signer)? && !mempool.references(cid)?.iter().any(belongs) {
-            return Err(RequestError::refused(format!("block {cid} was not uploaded by you: upload it first")));
+            let kind = match part_of {
+                BlockReference::Record { .. } => RequestErrorKind::MissingBlock,
+                BlockReference::Directory { .. } | BlockReference::DelegatedKeys { .. } => RequestErrorKind::Refused,
+            };
+            return Err(RequestError::new(kind, format!("block {cid} was not uploaded by you: upload it first")));
         }
     }
     match part_of {

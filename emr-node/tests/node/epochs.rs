@@ -42,8 +42,9 @@ async fn a_record_under_an_epoch_that_is_over_is_stale() -> Outcome {
     let again = patient.upload(&[b"lab again"]).await?;
     let old = patient.rekey(&lab, &again, first_epoch(Class::Laboratory))?;
     assert_eq!(code(patient.submit(&old).await), "stale");
-    for (signer, manifest) in [(doctor, &again), (patient, &doctor.upload(&[b"not the patient's"]).await?)] {
-        assert_eq!(code(signer.submit(&signer.rekey(&lab, manifest, current)?).await), "refused");
+    let others = doctor.upload(&[b"not the patient's"]).await?;
+    for (signer, manifest, expected) in [(doctor, &again, "refused"), (patient, &others, "missing-block")] {
+        assert_eq!(code(signer.submit(&signer.rekey(&lab, manifest, current)?).await), expected);
     }
     patient.submit(&patient.rekey(&lab, &again, current)?).await?;
     // The other class has no new epoch.

@@ -210,7 +210,10 @@ async fn registrations() -> Outcome {
     // Either the limit of an address refuses, or the limit for all. The timing decides.
     let turned_away = ["too-many", "unavailable"].iter().filter_map(|code| refused.get(*code)).sum::<usize>();
     assert!(turned_away > 20, "{refused:?}");
-    assert!(refused.keys().all(|code| ["too-many", "unavailable", "refused"].contains(&code.as_str())), "{refused:?}");
+    assert!(
+        refused.keys().all(|code| ["too-many", "unavailable", "refused", "missing-block"].contains(&code.as_str())),
+        "{refused:?}"
+    );
     scene.node.shutdown().await;
     Ok(())
 }

@@ -170,7 +170,7 @@ async fn a_record_must_be_here_whole_and_its_writers_own() -> Outcome {
     let holed = doctor.put_block(Codec::DagCbor, &manifest(&[missing])).await?;
     let submission = doctor.put_record(accounts.patient, 0, Class::Laboratory, &holed);
     let refused = doctor.submit(&submission).await.expect_err("must be refused");
-    assert_eq!(refused.code, "refused");
+    assert_eq!(refused.code, "missing-block");
     assert!(refused.message.contains(&missing.to_string()) && refused.message.contains("upload"), "{refused}");
 
     // A manifest that is not DAG-CBOR at all.
@@ -185,12 +185,12 @@ async fn a_record_must_be_here_whole_and_its_writers_own() -> Outcome {
     let refused = doctor.submit(&theft).await.expect_err("must be refused");
     assert!(refused.message.contains("not uploaded by you"), "{refused}");
     other.submit(&other.put_record(accounts.other, 0, Class::Laboratory, &hers)).await?;
-    assert_eq!(code(doctor.submit(&theft).await), "refused", "nor after they are part of a record");
+    assert_eq!(code(doctor.submit(&theft).await), "missing-block", "nor after they are part of a record");
     // The same with blocks of another class of the same patient.
     let imaging = patient.upload(&[b"an image"]).await?;
     patient.submit(&patient.put_record(accounts.patient, 7, Class::Imaging, &imaging)).await?;
     let across = doctor.put_record(accounts.patient, 0, Class::Laboratory, &imaging);
-    assert_eq!(code(doctor.submit(&across).await), "refused");
+    assert_eq!(code(doctor.submit(&across).await), "missing-block");
 
     // The valid operation. The next version may keep blocks.
     doctor.submit(&good).await?;

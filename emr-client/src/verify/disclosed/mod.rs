@@ -243,6 +243,7 @@ const fn part(error: &RecordProofError) -> &'static str {
         RecordProofError::Signature => "author's signature",
         RecordProofError::Mismatch(what) => what,
         RecordProofError::Content => "content",
+        RecordProofError::Attachments(_) => "attachments",
         RecordProofError::Membership(error) => match error {
             MembershipError::OtherState { .. } => "state root",
             MembershipError::PathLength { leaf, .. } | MembershipError::NotThere { leaf } => leaf,

@@ -72,7 +72,7 @@ async fn a_later_owner_of_a_number_gets_nothing_of_the_earlier() -> Outcome {
     // Blocks do not go to the later owner either: neither uploads nor the blocks of a record.
     for stolen in [&staged, &blocks] {
         let refused = scene.write(PATIENT, 0, stolen).await.expect_err("must be refused");
-        assert_eq!(refused.kind, RequestErrorKind::Refused, "{refused}");
+        assert_eq!(refused.kind, RequestErrorKind::MissingBlock, "{refused}");
     }
     // The doctor's account is unchanged: the doctor can write a record with a block that they upload.
     scene.write(DOCTOR, 0, &[]).await?;

@@ -83,7 +83,7 @@ pub(super) fn slot(number: u64) -> RecordSlot {
 }
 
 /// A list of links, as DAG-CBOR.
-fn manifest(links: &[Cid]) -> Vec<u8> {
+pub(super) fn manifest(links: &[Cid]) -> Vec<u8> {
     let mut bytes = vec![0x80 + links.len() as u8];
     for link in links {
         bytes.extend([0xd8, 42, 0x58, 37, 0]);

@@ -141,7 +141,7 @@ async fn a_block_that_is_being_referred_to_is_never_removed() -> Outcome {
             Ok((_, cids)) => acknowledged.push(cids),
             // The block was swept between its upload and its submission. The refusal says to upload it again.
             Err(why) => {
-                assert_eq!(why.kind, RequestErrorKind::Refused, "{why}");
+                assert_eq!(why.kind, RequestErrorKind::MissingBlock, "{why}");
                 refused += 1;
             }
         }

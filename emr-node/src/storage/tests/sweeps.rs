@@ -93,6 +93,42 @@ async fn a_sweep_that_was_killed_is_finished_by_the_next() -> Outcome {
     Ok(())
 }
 
+/// An attachment is a manifest with chunks under the record's manifest. It stays with its record, and with a next version that keeps it. It goes
+/// when the record is deleted, and its space is free again.
+#[tokio::test]
+async fn attachments_go_with_their_record() -> Outcome {
+    let mut scene = Scene::new(Quotas::DEFAULT).await?;
+    let chunks = scene.upload(DOCTOR, 20, 262_160).await?;
+    let bytes = manifest(&chunks);
+    let attachment = scene.upload_as(DOCTOR, emr_core::Codec::DagCbor, &bytes, bytes.len() as u64).await?;
+    let others = scene.upload(DOCTOR, 2, 100).await?;
+    scene.write(DOCTOR, 0, &[&others[..], &[attachment]].concat()).await?;
+    let next = scene.upload(DOCTOR, 2, 100).await?;
+    scene.write(DOCTOR, 0, &[&next[..], &[attachment]].concat()).await?;
+    scene.settle()?;
+    scene.sweep().await?;
+    scene.pass(25);
+    scene.sweep().await?;
+    let all = [&chunks[..], &[attachment], &others, &next].concat();
+    let stored = scene.stored()?;
+    assert!(all.iter().all(|cid| stored.contains(cid)), "a live record lost a block");
+    let used = |scene: &Scene| -> Outcome<_> {
+        let (writers, _) = scene.engine.mempool.used(&scene.principal(PATIENT))?;
+        Ok(writers.get(&scene.principal(DOCTOR)).copied().unwrap_or_default())
+    };
+    assert!(used(&scene)?.bytes >= 20 * 262_160, "{:?}", used(&scene)?);
+    scene.tombstone(0).await?;
+    scene.settle()?;
+    scene.sweep().await?;
+    scene.pass(25);
+    scene.sweep().await?;
+    let stored = scene.stored()?;
+    let left: Vec<_> = all.iter().filter(|cid| stored.contains(cid)).collect();
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(used(&scene)?, crate::mempool::Usage::default());
+    Ok(())
+}
+
 /// A submission pins its blocks while a sweep tries to unpin and remove them. The blocks of the acknowledged operation
 /// are stored and pinned.
 #[tokio::test(flavor = "multi_thread")]

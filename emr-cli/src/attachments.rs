@@ -22,6 +22,7 @@ use emr_client::{
 use emr_core::{
     Class, Key, Record, Value,
     dicom::{self, DicomError},
+    excerpt,
 };
 use serde::Serialize;
 
@@ -149,18 +150,13 @@ fn describe(record: &mut Record, key: &Key, file: &Path) -> Result<(), Failure> 
         record.insert(key, value).map(drop).or_exit(Exit::Input)?;
     }
     let patient = description.patient();
-    let said = |text: &Option<String>| text.as_deref().map_or_else(|| "no one".to_owned(), |text| excerpt(text));
+    let said = |text: &Option<String>| text.as_deref().map_or_else(|| "no one".to_owned(), |text| excerpt(text, 100));
     eprintln!(
         "{name} names {} (patient id: {}): make sure that this is the patient",
         said(&patient.name),
         said(&patient.id)
     );
     Ok(())
-}
-
-/// A text from a file, safe for a terminal.
-fn excerpt(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(100).collect()
 }
 
 /// Adds the files of the version before that were beside its document. What was in its document is in the new document, or is no longer wanted.

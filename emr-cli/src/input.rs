@@ -71,6 +71,9 @@ mod tests {
     fn endless_and_binary_files_are_refused() -> std::io::Result<()> {
         let zeros = read_text("the key", Path::new("/dev/zero")).map_err(|failure| failure.exit());
         assert_eq!(zeros, Err(Exit::Input));
+        // A document of a gigabyte is not read to its end: one byte more than the limit is enough to refuse it.
+        let read = read("the document", Path::new("/dev/zero"), 1000).map(|bytes| bytes.len());
+        assert_eq!(read.map_err(|failure| failure.exit()), Ok(1001));
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("binary");
         std::fs::write(&file, [0xff, 0xfe])?;

@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::excerpt::excerpt;
+
 /// The name of no known class, right or role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no {what} called '{name}'; choose one of: {choices}")]
+#[error("there is no {what} called '{}'; choose one of: {choices}", excerpt(name, 30))]
 pub struct UnknownName {
     /// What the name should be: `class`, `right` or `role`.
     pub what: &'static str,

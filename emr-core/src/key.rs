@@ -1,16 +1,19 @@
 //! The dotted paths that name the fields of a record.
 
+use crate::excerpt::excerpt;
+
 /// Why a text is not a key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyError {
     /// The text is empty, has two dots in a row, or has a dot at an end.
     #[error(
-        "'{0}' has an empty segment: write a key as segments with single dots between, as in Patient.name.0.family"
+        "'{}' has an empty segment: write a key as segments with single dots between, as in Patient.name.0.family",
+        excerpt(.0, 80)
     )]
     EmptySegment(String),
     /// The text has a character that keys cannot have.
-    #[error("'{character}' cannot be in a key: use A-Z a-z 0-9 _ - in segments, and dots between them")]
+    #[error("'{}' cannot be in a key: use A-Z a-z 0-9 _ - in segments, and dots between them", excerpt(&character.to_string(), 20))]
     Character {
         /// The first such character.
         character: char,
@@ -47,16 +50,17 @@ impl Key {
         if path.len() > Self::MAX_BYTES {
             return Err(KeyError::TooLong(path.len()));
         }
-        if let Some(character) = path.chars().find(|c| !c.is_ascii_alphanumeric() && !"_-.".contains(*c)) {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+        if !path.bytes().all(allowed) {
+            let character = path.chars().find(|c| !u8::try_from(*c).is_ok_and(allowed)).unwrap_or_default();
             return Err(KeyError::Character { character });
         }
-        let mut segments = 0;
-        for segment in path.split('.') {
-            if segment.is_empty() {
-                return Err(KeyError::EmptySegment(path.into()));
-            }
-            segments += 1;
+        let is_dot = |byte: Option<&u8>| byte.is_none_or(|byte| *byte == b'.');
+        let bytes = path.as_bytes();
+        if is_dot(bytes.first()) || is_dot(bytes.last()) || bytes.windows(2).any(|pair| pair == b"..") {
+            return Err(KeyError::EmptySegment(path.into()));
         }
+        let segments = 1 + bytes.iter().filter(|byte| **byte == b'.').count();
         if segments > Self::MAX_SEGMENTS {
             return Err(KeyError::TooManySegments(segments));
         }

@@ -10,6 +10,7 @@ pub mod conformance;
 #[cfg(feature = "dicom")]
 pub mod dicom;
 pub mod diff;
+mod excerpt;
 pub mod fhir;
 mod key;
 pub mod key_pattern;
@@ -27,6 +28,7 @@ pub use cid::{Cid, Codec};
 pub use class::{Class, ClassMask, UnknownName};
 pub use codec::CodecError;
 pub use commitment::{Commitment, CommitmentRoot, Disclosure, SaltSeed};
+pub use excerpt::excerpt;
 pub use key::{Key, KeyError};
 pub use key_pattern::KeyPattern;
 pub use opaque::{NotOpaque, Opaque};

@@ -1,6 +1,11 @@
 //! The document that a record was imported from.
 
+use std::io::{self, Write};
+
 use serde::{Deserialize, Serialize};
+use serde_bytes::Bytes;
+
+use crate::codec::{self, map};
 
 /// A position in an original document, in bytes from its start, where a text was taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -34,23 +39,37 @@ pub struct BadCuts;
 /// document to say ([`fhir`](crate::fhir)).
 ///
 /// DAG-CBOR: a map of `bytes`, `media-type` and, if there are any, `cuts` (a list of integers).
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", try_from = "Decoded")]
+#[derive(Clone, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "Decoded")]
 pub struct OriginalDocument {
     /// Its media type: `application/fhir+json`.
     pub media_type: String,
     /// The document, without the texts that were cut out.
-    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
     /// Where texts were cut out: strictly ascending, none after the last byte, at most
     /// [`MAX_CUTS`](OriginalDocument::MAX_CUTS).
-    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cuts: Vec<Cut>,
 }
 
 impl OriginalDocument {
     /// The most cuts: as many as a record may have attachments.
     pub const MAX_CUTS: usize = 4096;
+
+    /// Writes the canonical bytes. The encoder of maps would keep copies of all entries to sort them, and the document may have many megabytes.
+    ///
+    /// # Errors
+    /// Only those of `out`.
+    pub(crate) fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&map(if self.cuts.is_empty() { 2 } else { 3 }))?;
+        if !self.cuts.is_empty() {
+            codec::write("cuts", out)?;
+            codec::write(&self.cuts, out)?;
+        }
+        codec::write("bytes", out)?;
+        codec::write(Bytes::new(&self.bytes), out)?;
+        codec::write("media-type", out)?;
+        codec::write(self.media_type.as_str(), out)
+    }
 
     /// Checks number, order and range of the cuts.
     pub(crate) fn check_cuts(&self) -> Result<(), BadCuts> {

@@ -1,11 +1,12 @@
 //! The record: an ordered map from keys to values, with the document it was read from.
 
 use std::collections::BTreeMap;
+use std::io::{self, Write};
 
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
-use crate::codec::{CodecError, decode, encode};
+use crate::codec::{self, CodecError, decode_written, map};
 use crate::key::Key;
 use crate::original::{BadCuts, OriginalDocument};
 use crate::value::{Attachment, Value};
@@ -133,7 +134,8 @@ impl Record {
     /// # Errors
     /// Returns [`CodecError::TooLarge`] beyond [`Record::MAX_BYTES`].
     pub fn to_dag_cbor(&self) -> Result<Vec<u8>, RecordError> {
-        let bytes = encode(self);
+        let mut bytes = Vec::with_capacity(self.likely_bytes());
+        self.write(&mut bytes).expect("a record in memory always encodes");
         if bytes.len() > Self::MAX_BYTES {
             return Err(CodecError::TooLarge { what: "a record", len: bytes.len(), limit: Self::MAX_BYTES }.into());
         }
@@ -145,7 +147,7 @@ impl Record {
     /// # Errors
     /// Returns [`RecordError`] if there are too many bytes, or if they are not the canonical bytes of a record.
     pub fn from_dag_cbor(bytes: &[u8]) -> Result<Self, RecordError> {
-        Ok(decode("a record", Self::MAX_BYTES, bytes)?)
+        Ok(decode_written("a record", Self::MAX_BYTES, bytes, |record: &Self, expected| record.write(expected))?)
     }
 }
 
@@ -164,13 +166,25 @@ impl<'a> Segment<'a> {
 
 const TYPE: &str = "emr/record/v1";
 
-#[derive(Serialize)]
-#[serde(rename = "record")]
-struct Encoded<'a> {
-    r#type: &'static str,
-    fields: Entries<'a>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    original: Option<&'a OriginalDocument>,
+/// As serde would, but the encoder of maps keeps copies of all entries to sort them. Here a document of many megabytes may be an entry.
+impl Record {
+    fn write(&self, out: &mut impl Write) -> io::Result<()> {
+        out.write_all(&map(if self.original.is_some() { 3 } else { 2 }))?;
+        codec::write("type", out)?;
+        codec::write(TYPE, out)?;
+        codec::write("fields", out)?;
+        codec::write(&Entries(&self.fields), out)?;
+        if let Some(original) = &self.original {
+            codec::write("original", out)?;
+            original.write(out)?;
+        }
+        Ok(())
+    }
+
+    /// About as many bytes as the encoding takes.
+    fn likely_bytes(&self) -> usize {
+        64 + 128 * self.fields.len() + self.original.as_ref().map_or(0, |original| original.bytes.len())
+    }
 }
 
 struct Entries<'a>(&'a BTreeMap<Key, Value>);
@@ -178,12 +192,6 @@ struct Entries<'a>(&'a BTreeMap<Key, Value>);
 impl Serialize for Entries<'_> {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0)
-    }
-}
-
-impl Serialize for Record {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        Encoded { r#type: TYPE, fields: Entries(&self.fields), original: self.original.as_ref() }.serialize(serializer)
     }
 }
 

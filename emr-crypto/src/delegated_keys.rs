@@ -148,15 +148,13 @@ impl DelegatedKeys {
         directory: &KeyDirectory,
         classes: ClassMask,
     ) -> Result<EpochKeyring, DecryptionFailed> {
-        let part: ReaderPart = self.node.reader.open(SectionKind::Delegated, reader, &directory.classes_digest())?;
-        let mut ring = EpochKeyring::default();
-        for (code, link) in part {
-            let class = Class::from_code(code).ok_or(DecryptionFailed)?;
-            if classes.contains(class) {
-                ring.insert(class, directory.class_keys(class, link)?);
-            }
+        let mut part: ReaderPart =
+            self.node.reader.open(SectionKind::Delegated, reader, &directory.classes_digest())?;
+        if part.iter().any(|(code, _)| Class::from_code(*code).is_none()) {
+            return Err(DecryptionFailed);
         }
-        Ok(ring)
+        part.retain(|(code, _)| Class::from_code(*code).is_some_and(|class| classes.contains(class)));
+        directory.keyring(part)
     }
 
     /// The reader's public key, opened by the patient with all their keys. `classes` are those of the grant. The caller must compare the key

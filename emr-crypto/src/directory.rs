@@ -191,12 +191,7 @@ impl KeyDirectory {
     /// # Errors
     /// Returns [`DecryptionFailed`] if no section is for this key, or if the directory was altered.
     pub fn open_for(&self, reader: &dyn KeyUnwrap) -> Result<EpochKeyring, DecryptionFailed> {
-        let mut ring = EpochKeyring::default();
-        for (code, link) in self.part_of(reader)? {
-            let class = Class::from_code(code).ok_or(DecryptionFailed)?;
-            ring.insert(class, self.class_keys(class, link)?);
-        }
-        Ok(ring)
+        self.keyring(self.part_of(reader)?)
     }
 
     /// The links of this reader, which a delegate hands on.
@@ -205,6 +200,20 @@ impl KeyDirectory {
     /// As for [`Self::open_for`].
     pub fn links_of(&self, reader: &dyn KeyUnwrap) -> Result<ReaderLinks, DecryptionFailed> {
         self.part_of(reader).map(ReaderLinks::new)
+    }
+
+    /// The keys that these links lead to. Each class may be there once: otherwise a dishonest owner could make a reader walk the same
+    /// segments again and again, for hours.
+    pub(crate) fn keyring(&self, part: ReaderPart) -> Result<EpochKeyring, DecryptionFailed> {
+        let mut ring = EpochKeyring::default();
+        for (code, link) in part {
+            let class = Class::from_code(code).ok_or(DecryptionFailed)?;
+            if ring.epochs(class).is_some() {
+                return Err(DecryptionFailed);
+            }
+            ring.insert(class, self.class_keys(class, link)?);
+        }
+        Ok(ring)
     }
 
     fn part_of(&self, reader: &dyn KeyUnwrap) -> Result<ReaderPart, DecryptionFailed> {
@@ -319,6 +328,24 @@ mod tests {
             &[(u32::MAX, 0..3)],     // past the last number
         ] {
             assert!(open(bad).is_err(), "{bad:?}");
+        }
+        Ok(())
+    }
+
+    /// An owner who names a class twice makes a reader walk its segments twice. A section holds 20,000 links, and a directory 4,000 segments.
+    #[test]
+    fn a_class_is_named_once() -> Result<(), Box<dyn std::error::Error>> {
+        let secret = EpochSecret::generate();
+        let current = Class::ALL.map(|class| secret.public(class, KeyEpoch::FIRST));
+        let aad = classes_digest(&current);
+        let reader = HpkeSecret::generate_x25519();
+        let (key, segment) = Segment::seal(KeyEpoch::FIRST, std::slice::from_ref(&secret), None, &aad);
+        for (codes, opens) in [(&[3_u8, 5][..], true), (&[3, 3], false), (&[3, 5, 3], false), (&[16], false)] {
+            let part: ReaderPart = codes.iter().map(|code| (*code, (0, key.clone()))).collect();
+            let section = |kind| Section::seal(kind, &*reader.recipient(), &aad, &part);
+            let readers = vec![section(SectionKind::Reader)];
+            let directory = KeyDirectory::new(current, vec![segment.clone()], readers, section(SectionKind::Owner));
+            assert_eq!(directory.open_for(&reader).is_ok(), opens, "{codes:?}");
         }
         Ok(())
     }

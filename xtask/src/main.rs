@@ -3,6 +3,7 @@
 mod checks;
 mod contracts;
 mod forge;
+mod fuzz;
 mod new_key;
 mod slither;
 mod soak;

@@ -3,11 +3,13 @@
 use std::{
     num::{NonZeroU32, NonZeroU64},
     path::Path,
+    time::Duration,
 };
 
 use clap::{Args, ValueEnum};
 
 use crate::checks::{self, CheckError};
+use crate::fuzz;
 
 /// The kind of load. The tests read how long to run from the variables `EMR_SOAK_*`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -24,6 +26,8 @@ pub(crate) enum Soak {
     Settle,
     /// Every hint with other values; then many changed hints of honest batches: what the circuit accepts, the plain statement must accept too
     Hints,
+    /// The fuzzers of all parsers, or of one; needs nightly Rust and cargo-fuzz
+    Fuzz,
     /// Changed proofs, which the native verifier, the verifier contract and snark-verifier's contract must all refuse
     Verifier,
 }
@@ -32,6 +36,7 @@ impl Soak {
     /// The package, the test target, and the names of the tests.
     const fn tests(self) -> (&'static str, &'static [&'static str], &'static [&'static str]) {
         match self {
+            Self::Fuzz => ("emr-fuzz", &[], &[]),
             Self::Http => ("emr-node", &["--test", "node"], &["flood::"]),
             Self::Mempool => ("emr-node", &["--lib", "--all-features"], &["sequencer::hostile::"]),
             Self::Storage => ("emr-node", &["--lib", "--all-features"], &["storage::"]),
@@ -46,6 +51,9 @@ impl Soak {
 /// How long to run, and from where.
 #[derive(Debug, Args)]
 pub(crate) struct Length {
+    /// For fuzz: the only target to run
+    #[arg(value_name = "TARGET")]
+    target: Option<String>,
     /// How many minutes to run, approximately [default: 10; for settle and verifier, until all is done]
     #[arg(long, value_name = "N")]
     minutes: Option<NonZeroU32>,
@@ -66,6 +74,10 @@ pub(crate) struct Length {
 /// Returns [`CheckError`] if a test fails.
 pub(crate) fn run(root: &Path, soak: Soak, length: &Length) -> Result<(), CheckError> {
     const MINUTES: NonZeroU32 = NonZeroU32::new(10).unwrap();
+    let minutes = length.minutes.unwrap_or(MINUTES);
+    if soak == Soak::Fuzz {
+        return fuzz::run(root, length.target.as_deref(), Duration::from_secs(60 * u64::from(minutes.get())));
+    }
     let (package, target, tests) = soak.tests();
     let mut command = checks::cargo(root, "test");
     command.args(["--release", "--package", package]).args(target).args(["--", "--nocapture"]).args(tests);
@@ -77,7 +89,7 @@ pub(crate) fn run(root: &Path, soak: Soak, length: &Length) -> Result<(), CheckE
         }
         Soak::Hints => {
             command.env("EMR_SOAK_SEED", length.seed.to_string());
-            Some(length.minutes.unwrap_or(MINUTES))
+            Some(minutes)
         }
         Soak::Settle => {
             command.env("EMR_SOAK_SETTLEMENTS", length.settlements.to_string());
@@ -88,7 +100,7 @@ pub(crate) fn run(root: &Path, soak: Soak, length: &Length) -> Result<(), CheckE
             command.env("EMR_SOAK_OPERATIONS", "20000");
             None
         }
-        Soak::Http | Soak::Mempool | Soak::Storage => Some(length.minutes.unwrap_or(MINUTES)),
+        Soak::Http | Soak::Mempool | Soak::Storage | Soak::Fuzz => Some(minutes),
     };
     if let Some(minutes) = minutes {
         command.env("EMR_SOAK_MINUTES", minutes.to_string());

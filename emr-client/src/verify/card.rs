@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::AccountView;
 use emr_api::encryption::CommittedKey;
 use emr_chain::RollupInstance;
-use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role};
+use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role, excerpt};
 use emr_crypto::RsaPublic;
 use emr_rollup::{
     l1_operation::Register,
@@ -154,7 +154,8 @@ impl Card {
         if json.len() > MAX_BYTES {
             return Err(CardError::Malformed(format!("{} bytes, more than {MAX_BYTES}", json.len())));
         }
-        let card: Self = serde_json::from_slice(json).map_err(|error| CardError::Malformed(error.to_string()))?;
+        let card: Self =
+            serde_json::from_slice(json).map_err(|error| CardError::Malformed(excerpt(&error.to_string(), 150)))?;
         card.keys()?;
         Ok(card)
     }

@@ -9,6 +9,7 @@ use emr_client::{
 };
 use emr_core::{AccountStatus, Role};
 use emr_rollup::primitive::field::Fr;
+use proptest::prelude::*;
 
 use crate::fixtures::*;
 
@@ -158,4 +159,31 @@ fn what_is_not_a_card_is_refused() {
     let state = LIVED.state();
     let refused = LIVED.card(DOCTOR).check(&elsewhere, &LIVED.account_view(DOCTOR), Evidence::Settled(&state));
     assert!(matches!(refused, Err(CardError::OtherInstance { here_chain: 5, .. })));
+}
+
+proptest! {
+    /// A card is a file from somebody else. Its error is one line without control characters, whatever the file says.
+    #[test]
+    fn any_bytes_are_refused_with_one_line(
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        cut in any::<prop::sample::Index>(),
+        name in "\\PC{0,20}|[\u{0}-\u{1f}\u{202e}\"\\\\]{0,8}",
+    ) {
+        let whole = LIVED.card(DOCTOR).to_json().into_bytes();
+        let mut changed = whole.clone();
+        for (at, byte) in changes {
+            let at = at.index(changed.len());
+            changed[at] = byte;
+        }
+        let renamed = String::from_utf8_lossy(&whole).replacen("role", &serde_json::to_string(&name)?.replace('"', ""), 1);
+        for file in [&changed[..], &whole[..cut.index(whole.len())], renamed.as_bytes()] {
+            match Card::from_json(file) {
+                Ok(card) => prop_assert_eq!(Card::from_json(card.to_json().as_bytes())?, card),
+                Err(error) => {
+                    let line = error.to_string();
+                    prop_assert!(line.chars().count() <= 300 && !line.chars().any(char::is_control), "{:?}", line);
+                }
+            }
+        }
+    }
 }

@@ -7,7 +7,7 @@ use serde_bytes::ByteArray;
 
 use super::CommitmentRoot;
 use super::tree::{MAX_LEAVES, Node, leaf, root_from};
-use crate::codec::{CodecError, decode, encode};
+use crate::codec::{self, CodecError, decode, encode};
 use crate::key::Key;
 use crate::record::Record;
 use crate::value::Value;
@@ -80,7 +80,7 @@ impl Disclosure {
         let leaves: Vec<(u32, Node)> = self
             .fields
             .iter()
-            .map(|field| (field.index, leaf(&field.salt, &encode(&(&field.key, &field.value)))))
+            .map(|field| (field.index, leaf(&field.salt, field.key.as_str(), |out| codec::write(&field.value, out))))
             .collect();
         let tree_root = root_from(&leaves, self.count, &self.proof).ok_or(DisclosureError::NotCommitted)?;
         if CommitmentRoot::over(self.count, tree_root) != *root {

@@ -23,7 +23,8 @@ use sha2::{Digest, Sha256};
 pub use disclosure::{DisclosedField, Disclosure, DisclosureError};
 use tree::{FieldTree, leaf};
 
-use crate::codec::encode;
+use crate::codec;
+use crate::excerpt::excerpt;
 use crate::key::Key;
 use crate::record::Record;
 
@@ -53,10 +54,18 @@ impl SaltSeed {
         &self.0
     }
 
-    fn salt(&self, name: &str) -> [u8; 32] {
+    fn salts(&self) -> Salts {
+        Salts(Hkdf::from_prk(&self.0).expect("a key of 32 bytes is long enough"))
+    }
+}
+
+/// The salts of a seed. Its key is prepared once, which takes as long as two salts.
+struct Salts(Hkdf<Sha256>);
+
+impl Salts {
+    fn of(&self, name: &str) -> [u8; 32] {
         let mut salt = [0; 32];
-        let prk = Hkdf::<Sha256>::from_prk(&self.0).expect("a key of 32 bytes is long enough");
-        prk.expand_multi_info(&[SALT_TAG, name.as_bytes()], &mut salt).expect("32 bytes are not too many");
+        self.0.expand_multi_info(&[SALT_TAG, name.as_bytes()], &mut salt).expect("32 bytes are not too many");
         salt
     }
 }
@@ -144,7 +153,7 @@ impl<'de> serde::Deserialize<'de> for CommitmentRoot {
 #[non_exhaustive]
 pub enum DiscloseError {
     /// The record has no such field.
-    #[error("the record has no field {0}: list its keys and choose among them")]
+    #[error("the record has no field {}: list its keys and choose among them", excerpt(.0.as_str(), 120))]
     NoSuchField(Key),
     /// No field was chosen.
     #[error("choose at least one field to disclose")]
@@ -165,10 +174,16 @@ pub struct Commitment<'a> {
 impl<'a> Commitment<'a> {
     /// Commits to every field of a record and to its original document.
     pub fn of(record: &'a Record, seed: &SaltSeed) -> Self {
+        let salts = seed.salts();
+        let mut leaves = Vec::with_capacity(record.fields().len() + 1);
         // `$` sorts before every character of a key, so the document is the first leaf.
-        let original = record.original().map(|document| leaf(&seed.salt(ORIGINAL), &encode(&(ORIGINAL, document))));
-        let fields = record.fields().iter().map(|field| leaf(&seed.salt(field.0.as_str()), &encode(&field)));
-        let tree = FieldTree::new(original.into_iter().chain(fields).collect());
+        if let Some(document) = record.original() {
+            leaves.push(leaf(&salts.of(ORIGINAL), ORIGINAL, |out| document.write(out)));
+        }
+        for (key, value) in record.fields() {
+            leaves.push(leaf(&salts.of(key.as_str()), key.as_str(), |out| codec::write(value, out)));
+        }
+        let tree = FieldTree::new(leaves);
         Self { record, seed: seed.clone(), tree }
     }
 
@@ -189,13 +204,13 @@ impl<'a> Commitment<'a> {
         if wanted.len() > Disclosure::MAX_FIELDS {
             return Err(DiscloseError::TooMany(wanted.len()));
         }
-        let first = u32::from(self.record.original().is_some());
+        let (first, salts) = (u32::from(self.record.original().is_some()), self.seed.salts());
         let fields: Vec<_> = (first..)
             .zip(self.record.fields())
             .filter(|(_, (key, _))| wanted.remove(key))
             .map(|(index, (key, value))| DisclosedField {
                 index,
-                salt: self.seed.salt(key.as_str()),
+                salt: salts.of(key.as_str()),
                 key: key.clone(),
                 value: value.clone(),
             })

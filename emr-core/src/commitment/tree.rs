@@ -1,8 +1,11 @@
 //! The Merkle tree over the fields: rs_merkle, with separate hash domains for leaves and inner nodes.
 
+use std::io::{self, Write};
+
 use rs_merkle::{Hasher, MerkleProof, MerkleTree};
 use sha2::{Digest, Sha256};
 
+use crate::codec;
 use crate::record::Record;
 
 /// The hash of a leaf or an inner node.
@@ -36,9 +39,30 @@ impl Hasher for FieldHasher {
     }
 }
 
-/// The leaf of a field: `SHA-256(0x00 || salt || entry)`.
-pub(super) fn leaf(salt: &[u8; 32], entry: &[u8]) -> Node {
-    FieldHasher::hash(&[salt, entry].concat())
+/// The leaf of a field: `SHA-256(0x00 || salt || dag-cbor([name, value]))`. `value` writes the value into the hash, so a large one is
+/// not copied.
+pub(super) fn leaf(salt: &[u8; 32], name: &str, value: impl FnOnce(&mut Leaf) -> io::Result<()>) -> Node {
+    let mut leaf = Leaf(Sha256::new());
+    leaf.0.update([0]);
+    leaf.0.update(salt);
+    // A list of two.
+    leaf.0.update([0x82]);
+    codec::write(name, &mut leaf).and_then(|()| value(&mut leaf)).expect("a hash takes all bytes");
+    leaf.0.finalize().into()
+}
+
+/// The hash of a leaf that is being written.
+pub(super) struct Leaf(Sha256);
+
+impl Write for Leaf {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// The tree over the leaves of a record.

@@ -1,9 +1,13 @@
 //! Why a document was not imported or a record not exported.
 
+use crate::excerpt::excerpt;
 use crate::key::{Key, KeyError};
 use crate::record::{Record, RecordError};
 
 use super::{MAX_BYTES, MAX_DEPTH, MAX_MEMBERS, MEDIA_TYPE};
+
+/// How much of a path an error shows, in characters.
+const PATH: usize = 120;
 
 /// Why a document was not imported or a record not exported. Lines and columns count from 1, columns in characters.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +39,10 @@ pub enum FhirError {
         column: usize,
     },
     /// An object has more than [`MAX_MEMBERS`] members.
-    #[error("{path} has more than {MAX_MEMBERS} members: no FHIR element has; export the document again")]
+    #[error(
+        "{} has more than {MAX_MEMBERS} members: no FHIR element has; export the document again",
+        excerpt(path, PATH)
+    )]
     TooManyMembers {
         /// The element.
         path: String,
@@ -47,7 +54,7 @@ pub enum FhirError {
     )]
     TooManyFields,
     /// A member occurs twice in one object: readers would disagree on which one counts.
-    #[error("{path} occurs twice: remove the one that is wrong")]
+    #[error("{} occurs twice: remove the one that is wrong", excerpt(path, PATH))]
     Duplicate {
         /// The element.
         path: String,
@@ -56,10 +63,10 @@ pub enum FhirError {
     #[error("this is JSON but not FHIR: a resource is an object with a \"resourceType\"; choose a FHIR R4 file")]
     NotFhir,
     /// FHIR R4 has no such resource type.
-    #[error("FHIR R4 has no resource type '{0}': check the spelling, or convert the document to R4")]
+    #[error("FHIR R4 has no resource type '{}': check the spelling, or convert the document to R4", excerpt(.0, 40))]
     UnknownResource(String),
     /// FHIR does not allow this JSON: an empty object or array, an array in an array, or a name that no element has.
-    #[error("not FHIR: {path} {message}")]
+    #[error("not FHIR: {} {message}", excerpt(path, PATH))]
     Invalid {
         /// The element; empty for the document itself.
         path: String,
@@ -76,7 +83,10 @@ pub enum FhirError {
     #[error("the path of an element cannot be a key: {0}")]
     Key(#[from] KeyError),
     /// A number is longer than [`Decimal`](crate::Decimal) allows.
-    #[error("{path} is a number of {len} characters, more than any measurement needs: correct it at its source")]
+    #[error(
+        "{} is a number of {len} characters, more than any measurement needs: correct it at its source",
+        excerpt(path, PATH)
+    )]
     NumberTooLong {
         /// The element.
         path: String,
@@ -84,7 +94,7 @@ pub enum FhirError {
         len: usize,
     },
     /// The record's fields differ from the original document that the record carries.
-    #[error("the record's original document has another {0}: do not rely on this record, ask its author")]
+    #[error("the record's original document has another {}: do not rely on this record, ask its author", excerpt(.0.as_str(), PATH))]
     Contradicts(Key),
     /// The record's original document has a cut where no file can be.
     #[error(
@@ -107,10 +117,10 @@ pub enum FhirError {
         links: usize,
     },
     /// The record carries an original document of another format.
-    #[error("the record's original document is {0}, not {MEDIA_TYPE}: save the document as it is")]
+    #[error("the record's original document is {}, not {MEDIA_TYPE}: save the document as it is", excerpt(.0, 40))]
     OtherFormat(String),
     /// The record did not come from FHIR, and a field cannot be written as FHIR.
-    #[error("FHIR JSON has no place for {0} or for its value: remove or correct that field")]
+    #[error("FHIR JSON has no place for {} or for its value: remove or correct that field", excerpt(.0.as_str(), PATH))]
     NotMappable(Key),
     /// The record has no fields.
     #[error("the record has no fields: there is nothing to export")]

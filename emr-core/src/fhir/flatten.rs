@@ -8,7 +8,7 @@ use super::media_type::media_type;
 use super::{FhirError, MAX_BYTES, MAX_DEPTH, MAX_MEMBERS};
 use crate::key::Key;
 use crate::record::Record;
-use crate::value::{Code, Decimal, Quantity, Value};
+use crate::value::{Code, DateTime, Decimal, Quantity, Value};
 
 /// A resource as fields, without the texts at places for files.
 pub(super) struct Flat<'a> {
@@ -100,9 +100,9 @@ pub(super) fn flatten(document: &[u8]) -> Result<Flat<'_>, FhirError> {
 
 /// The value of a string.
 fn scalar(text: Cow<'_, str>) -> Value {
-    match text.parse() {
-        Ok(date_time) => Value::DateTime(date_time),
-        Err(_) => Value::Text(text.into_owned()),
+    match DateTime::read(&text) {
+        Some(date_time) => Value::DateTime(date_time),
+        None => Value::Text(text.into_owned()),
     }
 }
 

@@ -70,6 +70,8 @@ pub const MAX_BYTES: usize = 64 << 20;
 pub const MAX_DEPTH: usize = 64;
 /// How many members an object may have. Every element of R4 has less than half as many.
 pub const MAX_MEMBERS: usize = 512;
+/// How many characters of a text from a document are shown.
+const SHOWN: usize = 200;
 
 /// Reads a FHIR R4 resource. Embedded files stay in it as base64, in fields of text: [`read`] takes them out.
 ///
@@ -78,9 +80,4 @@ pub const MAX_MEMBERS: usize = 512;
 pub fn import(document: &[u8]) -> Result<Record, FhirError> {
     let original = OriginalDocument { media_type: MEDIA_TYPE.to_owned(), bytes: document.to_vec(), cuts: Vec::new() };
     Ok(Record::from_fields(flatten::fields(document)?, Some(original))?)
-}
-
-/// The first 200 characters of a text from a document, without characters that control a terminal.
-fn printable(text: &str) -> String {
-    text.chars().take(200).map(|c| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c }).collect()
 }

@@ -4,7 +4,8 @@ use fhirkit::r4::Resource;
 use fhirkit::{Json, Severity};
 
 use super::flatten::flatten;
-use super::{FhirError, printable};
+use super::{FhirError, SHOWN};
+use crate::excerpt::excerpt;
 
 /// How many problems are kept in full. A document can have as many problems as values.
 const KEPT: usize = 10_000;
@@ -41,7 +42,7 @@ impl Problems {
     fn add(&mut self, path: &str, message: &str) {
         self.total += 1;
         if self.first.len() < KEPT {
-            self.first.push(Problem { path: printable(path), message: printable(message) });
+            self.first.push(Problem { path: excerpt(path, SHOWN), message: excerpt(message, SHOWN) });
         }
     }
 

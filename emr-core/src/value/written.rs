@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::excerpt::excerpt;
+
 /// The text is not a decimal or not a date-time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is not a {what}: write it as {form}")]
@@ -116,6 +118,13 @@ fn is_zoned_time(text: &str) -> bool {
 
 macro_rules! kept_as_written {
     ($name:ident, $what:literal, $form:literal) => {
+        impl $name {
+            /// The same as parsing, without an error to make: most texts of a document are neither.
+            pub(crate) fn read(text: &str) -> Option<Self> {
+                (text.len() <= Self::MAX_BYTES && Self::is_valid(text)).then(|| Self(text.into()))
+            }
+        }
+
         impl TryFrom<String> for $name {
             type Error = ValueError;
             fn try_from(text: String) -> Result<Self, ValueError> {
@@ -126,11 +135,7 @@ macro_rules! kept_as_written {
         impl std::str::FromStr for $name {
             type Err = ValueError;
             fn from_str(text: &str) -> Result<Self, ValueError> {
-                if text.len() <= Self::MAX_BYTES && Self::is_valid(text) {
-                    return Ok(Self(text.into()));
-                }
-                // Do not repeat a hostile text in full.
-                Err(ValueError { what: $what, text: text.chars().take(40).collect(), form: $form })
+                Self::read(text).ok_or_else(|| ValueError { what: $what, text: excerpt(text, 40), form: $form })
             }
         }
 

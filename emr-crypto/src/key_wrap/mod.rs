@@ -13,6 +13,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use emr_core::excerpt;
 use zeroize::Zeroizing;
 
 use crate::DecryptionFailed;
@@ -115,7 +116,7 @@ pub trait KeyUnwrap {
 #[non_exhaustive]
 pub enum RecipientError {
     /// This version has no algorithm of this name.
-    #[error("there is no key wrapping algorithm '{0}' in this version; update the program")]
+    #[error("there is no key wrapping algorithm '{}' in this version; update the program", excerpt(.0, 40))]
     UnknownAlgorithm(String),
     /// The bytes are not a usable RSA key.
     #[error(transparent)]

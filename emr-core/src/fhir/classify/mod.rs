@@ -20,8 +20,9 @@ mod word;
 use std::collections::BTreeMap;
 
 use super::element::Element;
-use super::{FhirError, printable};
+use super::{FhirError, SHOWN};
 use crate::class::Class;
+use crate::excerpt::excerpt;
 
 use evidence::{ByClass, Found, note};
 use resource_type::{Ordinary, accompanies, ordinary};
@@ -40,7 +41,7 @@ pub struct Evidence {
 
 impl Evidence {
     fn new(path: &str, what: &str) -> Self {
-        Self { path: printable(path), what: printable(what) }
+        Self { path: excerpt(path, SHOWN), what: excerpt(what, SHOWN) }
     }
 }
 
@@ -175,7 +176,7 @@ pub(super) fn of(root: &Element<'_>) -> Classification {
     }
     let resources = items.into_iter().map(|item| Classified {
         path: item.path,
-        resource_type: printable(item.resource_type),
+        resource_type: excerpt(item.resource_type, SHOWN),
         class: item.class,
         because: item.because,
     });

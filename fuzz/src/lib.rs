@@ -1,0 +1,80 @@
+#![doc = include_str!("../README.md")]
+
+mod authorship;
+mod cid;
+pub mod craft;
+mod delegated_keys;
+mod directory;
+mod disclosure;
+mod envelope;
+mod fhir;
+mod identity_file;
+mod key_directory;
+mod login;
+mod manifest;
+mod public_key;
+mod record;
+mod sealed_part;
+mod text;
+
+/// Inputs that a target accepts, or why they cannot be made.
+pub type Seeds = Result<Vec<Vec<u8>>, Box<dyn std::error::Error>>;
+
+/// A parser under test.
+#[derive(Clone, Copy, Debug)]
+pub struct Target {
+    /// The name of its file, of its fuzzer and of its corpus.
+    pub name: &'static str,
+    /// Panics if something does not hold that must hold for any bytes. Returns whether they were accepted.
+    pub check: fn(&[u8]) -> bool,
+    /// Inputs that are accepted. The fuzzer starts from them.
+    pub seeds: fn() -> Seeds,
+}
+
+macro_rules! targets {
+    ($($name:ident),+ $(,)?) => {
+        /// All parsers under test.
+        pub const TARGETS: &[Target] =
+            &[$(Target { name: stringify!($name), check: $name::check, seeds: $name::seeds }),+];
+        $(
+            #[doc = concat!("[`Target::check`] of `", stringify!($name), "`.")]
+            pub fn $name(data: &[u8]) -> bool {
+                $name::check(data)
+            }
+        )+
+    };
+}
+
+targets! {
+    authorship,
+    cid,
+    delegated_keys,
+    directory,
+    disclosure,
+    envelope,
+    fhir,
+    identity_file,
+    key_directory,
+    login,
+    manifest,
+    public_key,
+    record,
+    sealed_part,
+    text,
+}
+
+/// Panics if an error does not read well in a terminal, though a hostile file made it: it is one line, short, and without control
+/// characters.
+///
+/// # Panics
+/// If it is not.
+pub fn one_line(error: &impl std::fmt::Display) {
+    let line = error.to_string();
+    assert!(!line.is_empty() && line.chars().count() <= LONGEST_LINE, "{} characters: {line:?}", line.chars().count());
+    assert!(!line.chars().any(char::is_control), "a control character: {line:?}");
+}
+
+/// The longest input that is tried, in bytes. `cargo xtask soak fuzz` says it to libFuzzer.
+pub const LONGEST: usize = 4096;
+/// The longest error in characters.
+pub const LONGEST_LINE: usize = 300;

@@ -58,7 +58,7 @@ fn explain<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Json
 }
 
 fn printable(text: &str) -> String {
-    let printed = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let printed = text.chars().map(|c| if emr_core::is_harmless(c) { c } else { ' ' });
     match text.char_indices().nth(LONGEST) {
         Some(_) => printed.take(LONGEST).chain("...".chars()).collect(),
         None => printed.collect(),

@@ -277,7 +277,7 @@ pub fn list(name: RecordName, retrieved: &Retrieved, json: bool) -> Result<(), F
         key: file.key.to_string(),
         name: file.name.clone(),
         // The author wrote it, and a terminal obeys control characters.
-        media_type: file.media_type.chars().filter(|c| !c.is_control()).take(100).collect(),
+        media_type: file.media_type.chars().filter(|c| emr_core::is_harmless(*c)).take(100).collect(),
         size: file.sealed.length,
     };
     let attachments = retrieved.unproven().attachments().iter().enumerate().map(listed).collect();

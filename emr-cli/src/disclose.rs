@@ -19,7 +19,7 @@ use emr_client::{
         settled_state::Finality,
     },
 };
-use emr_core::{AccountIndex, AccountStatus, Class, Key, KeyPattern, Role, Value, key_pattern};
+use emr_core::{AccountIndex, AccountStatus, Class, Key, KeyPattern, Role, Value, key_pattern, on_one_line};
 use emr_durable::Disk;
 use serde::Serialize;
 
@@ -47,7 +47,8 @@ pub struct Disclose {
     /// Disclose the fields whose keys match; can be repeated
     #[arg(long, value_name = "PATTERN", required = true)]
     keys: Vec<KeyPattern>,
-    /// Also disclose what says what the fields mean: resourceType, status, code, effective.., issued and date of the same resource
+    /// Also disclose what says what the fields mean and whether they are void: type, status, code, dates, modifiers of the same resource, and the
+    /// code of a component (docs/disclosure.md has the list)
     #[arg(long)]
     with_context: bool,
     /// Where to write the disclosure
@@ -102,20 +103,6 @@ impl Field {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "  {}  {}", self.key, on_one_line(&self.value))
     }
-}
-
-/// A value for the terminal. An author could write line breaks, control characters or marks of the direction of writing, so that a value looks
-/// like what this program says.
-fn on_one_line(value: &Value) -> String {
-    let hides = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let mut line = String::new();
-    for c in value.to_string().chars() {
-        if hides(c) { line.extend(c.escape_default()) } else { line.push(c) }
-    }
-    line
 }
 
 impl Answer for Disclosed {

@@ -7,6 +7,7 @@ use emr_client::{
     profile::ProfileError,
     verify::{card::CardError, settled_state::SettledStateError},
 };
+use emr_core::is_harmless;
 use serde::Serialize;
 
 /// Exit codes, the same for all three command lines.
@@ -170,7 +171,7 @@ pub fn one_line(error: &dyn std::error::Error) -> String {
         }
         cause = next.source();
     }
-    line.replace('\n', " ")
+    line.chars().map(|c| if is_harmless(c) { c } else { ' ' }).collect()
 }
 
 /// Turns an error of a library into a failure with an exit code.

@@ -11,8 +11,9 @@ use emr_client::{
     verify::card::Card,
 };
 use emr_core::{
-    AccountIndex, Class, Reason, UnixTime, Value, Version,
+    AccountIndex, Class, Reason, UnixTime, Version,
     diff::{Change, Diff, Moved},
+    on_one_line,
 };
 use emr_durable::Disk;
 use emr_rollup::operation::Kind;
@@ -205,11 +206,11 @@ impl Answer for DiffAnswer {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
         for change in &self.changes {
             match change {
-                Change::Removed { key, old } => writeln!(out, "- {key} {}", line(old))?,
-                Change::Added { key, new } => writeln!(out, "+ {key} {}", line(new))?,
+                Change::Removed { key, old } => writeln!(out, "- {key} {}", on_one_line(old))?,
+                Change::Added { key, new } => writeln!(out, "+ {key} {}", on_one_line(new))?,
                 Change::Changed { key, old_key, old, new } => {
-                    writeln!(out, "- {old_key} {}", line(old))?;
-                    writeln!(out, "+ {key} {}", line(new))?;
+                    writeln!(out, "- {old_key} {}", on_one_line(old))?;
+                    writeln!(out, "+ {key} {}", on_one_line(new))?;
                 }
                 _ => writeln!(out, "? {}", change.key())?,
             }
@@ -224,19 +225,6 @@ impl Answer for DiffAnswer {
             (_, moved) => writeln!(out, "{moved} items of arrays have other numbers; --json lists them"),
         }
     }
-}
-
-/// A value on one line. Control characters are escaped: a record can hold texts that would change the terminal.
-fn line(value: &Value) -> String {
-    let mut line = String::new();
-    for character in value.to_string().chars() {
-        if character.is_control() {
-            line.extend(character.escape_default());
-        } else {
-            line.push(character);
-        }
-    }
-    line
 }
 
 impl Compared {
@@ -329,11 +317,18 @@ pub async fn output(
 
 #[cfg(test)]
 mod tests {
+    use emr_core::Value;
+
     use super::*;
 
     #[test]
-    fn a_text_of_a_record_does_not_reach_the_terminal_raw() {
-        let shown = line(&Value::Text("a\u{1b}[2J\nb \u{e9}'".to_owned()));
-        assert_eq!(shown, "a\\u{1b}[2J\\nb \u{e9}'");
+    fn a_text_of_a_record_does_not_reach_the_terminal_raw() -> Result<(), Box<dyn std::error::Error>> {
+        let new = Value::Text("a\u{1b}[2J\nb\u{202e}c \u{e9}'".to_owned());
+        let (record, moved) = ("1/0".to_owned(), Vec::new());
+        let changes = vec![Change::Added { key: "P.a".parse()?, new }];
+        let mut out = Vec::new();
+        DiffAnswer { record, old: 1, new: 2, changes, moved, same_document: false }.write(&mut out)?;
+        assert_eq!(String::from_utf8(out)?, "+ P.a a\\u{1b}[2J\\nb\\u{202e}c \u{e9}'\n");
+        Ok(())
     }
 }

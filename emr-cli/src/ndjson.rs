@@ -128,7 +128,7 @@ impl Refusals {
 
 fn name(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    name.chars().filter(|c| !c.is_control()).collect()
+    name.chars().filter(|c| emr_core::is_harmless(*c)).collect()
 }
 
 impl Import {
@@ -285,7 +285,7 @@ fn only_patient(files: &[PathBuf]) -> Result<PatientId, Failure> {
         1 => return found.pop_first().unwrap_or_default().parse().or_exit(Exit::Input),
         _ => {
             let named: Vec<String> =
-                found.iter().map(|id| id.chars().filter(|c| !c.is_control()).take(64).collect()).collect();
+                found.iter().map(|id| id.chars().filter(|c| emr_core::is_harmless(*c)).take(64).collect()).collect();
             format!(
                 "the folder holds several Patients ({}): {advice}; the others' resources are refused",
                 named.join(", ")

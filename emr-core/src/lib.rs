@@ -28,7 +28,7 @@ pub use cid::{Cid, Codec};
 pub use class::{Class, ClassMask, UnknownName};
 pub use codec::CodecError;
 pub use commitment::{Commitment, CommitmentRoot, Disclosure, SaltSeed};
-pub use excerpt::excerpt;
+pub use excerpt::{excerpt, is_harmless, on_one_line};
 pub use key::{Key, KeyError};
 pub use key_pattern::KeyPattern;
 pub use opaque::{NotOpaque, Opaque};

@@ -81,6 +81,42 @@ fn items_with_a_name_stay_themselves() -> Result<(), Anything> {
     Ok(())
 }
 
+/// Many Bundles have no `fullUrl`. Then a resource is its type and id: another patient is no changed patient.
+#[test]
+fn resources_without_a_full_url_are_their_type_and_id() -> Result<(), Anything> {
+    const TYPE: &str = "B.entry.0.resource.resourceType";
+    const ID: &str = "B.entry.0.resource.id";
+    const VALUE: &str = "B.entry.0.resource.v";
+    let entry = |resource_type, id, value| record(&[(TYPE, resource_type), (ID, id), (VALUE, value)]);
+    let old = entry("Patient", "1", "x")?;
+    assert_eq!(lines(&diff(&old, &entry("Patient", "1", "y")?)?), [format!("~ {VALUE} x -> y")]);
+    for other in [entry("Observation", "1", "x")?, entry("Patient", "2", "x")?] {
+        let replaced = diff(&old, &other)?;
+        assert!(!lines(&replaced).iter().any(|line| line.starts_with('~')), "{replaced:?}");
+        assert_eq!(lines(&replaced).len(), 6);
+    }
+    // An id that looks like a year is an id.
+    let year = |id: &str| {
+        fhir::import(format!(r#"{{"resourceType":"Bundle","type":"collection","entry":[{{"resource":{{"resourceType":"Patient","id":"{id}","gender":"male"}}}}]}}"#).as_bytes())
+    };
+    assert_eq!(lines(&diff(&year("2020")?, &year("2021")?)?).len(), 6);
+    // A contained resource is found where it moved.
+    let contained = |types: [&str; 2], value| {
+        let [first, second] = types;
+        record(&[
+            ("P.contained.0.resourceType", first),
+            ("P.contained.0.id", "1"),
+            ("P.contained.0.v", if first == "Device" { value } else { "same" }),
+            ("P.contained.1.resourceType", second),
+            ("P.contained.1.id", "1"),
+            ("P.contained.1.v", if second == "Device" { value } else { "same" }),
+        ])
+    };
+    let moved = diff(&contained(["Device", "Group"], "x")?, &contained(["Group", "Device"], "y")?)?;
+    assert_eq!(lines(&moved), ["~ P.contained.0.v P.contained.1.v x -> y"]);
+    Ok(())
+}
+
 #[test]
 fn moves_within_moves() -> Result<(), Anything> {
     let old = record(&[("B.e.0.fullUrl", "a"), ("B.e.0.n.0", "x"), ("B.e.0.n.1", "y"), ("B.e.1.fullUrl", "b")])?;

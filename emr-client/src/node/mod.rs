@@ -12,7 +12,9 @@ use std::{
 
 use emr_api::{prover::ProverCredential, route};
 use emr_chain::exchange::{Answer, Body, Exchange, ExchangeError};
-use emr_core::{AccountIndex, AddressError, Cid, HttpAddress, Origin, PlainHttp, UnixTime, cid::BlockMismatch};
+use emr_core::{
+    AccountIndex, AddressError, Cid, HttpAddress, Origin, PlainHttp, UnixTime, cid::BlockMismatch, is_harmless,
+};
 use emr_crypto::LoginMessage;
 use reqwest::{Method, StatusCode, header::RETRY_AFTER};
 use serde::{Serialize, de::DeserializeOwned};
@@ -180,10 +182,9 @@ pub(crate) fn json<T: Serialize>(value: &T) -> Body {
     Body::Json(serde_json::to_vec(value).expect("wire types have a JSON form"))
 }
 
-/// A node's text in a form that is safe to show: without control characters, which a terminal would obey, and cut to a
-/// few lines.
+/// A text from a node in a form that is safe to show: without characters that a terminal obeys or that nobody sees, and cut to a few lines.
 pub(crate) fn printable(text: &str) -> String {
-    text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    text.chars().take(MAX_SHOWN).map(|c| if is_harmless(c) { c } else { ' ' }).collect()
 }
 
 impl NodeClient {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use emr_core::{Cid, Key, Record, Value};
+use emr_core::{Cid, Key, Record, Value, is_harmless};
 use emr_crypto::AttachmentKey;
 
 /// A file of a record that was checked.
@@ -66,14 +66,11 @@ pub fn name_key(key: &Key) -> Option<Key> {
 /// The most characters of a file's name.
 const LONGEST_NAME: usize = 255;
 
-/// A file's name in a form that is safe to show and to use in any folder: without folders, control characters, and characters that change the
-/// direction of text. `None` if nothing is left. Writers clean names, and so do readers: the writer may be hostile.
+/// A file's name in a form that is safe to show and to use in any folder: without folders, and without characters that change a screen
+/// or that nobody sees. `None` if nothing is left. Writers clean names, and so do readers: the writer may be hostile.
 pub fn clean_name(name: &str) -> Option<String> {
     let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let is_shown = |c: &char| {
-        !c.is_control() && !matches!(*c, '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    let cleaned: String = last.chars().filter(is_shown).take(LONGEST_NAME).collect();
+    let cleaned: String = last.chars().filter(|c| is_harmless(*c)).take(LONGEST_NAME).collect();
     let cleaned = cleaned.trim();
     (!matches!(cleaned, "" | "." | "..")).then(|| cleaned.to_owned())
 }

@@ -1,7 +1,5 @@
 //! The check of a record.
 
-use std::collections::BTreeMap;
-
 use super::{
     pattern::{Fit, Pattern},
     profile::{Condition, Field, Profile, Rule, ValueRule},
@@ -19,12 +17,14 @@ impl Profile {
     pub fn check(&self, record: &Record) -> Report {
         let fields: Vec<_> = record.fields().iter().map(|(key, value)| (key.as_str(), value)).collect();
         let mut report = Report { total: 0, violations: Vec::new(), applied: Vec::new() };
-        // Most rules of a profile are about the same objects.
-        let mut contexts = BTreeMap::new();
+        // Most rules of a profile are about the same objects as the rule before. Only these are kept: the objects of all patterns of a hostile
+        // profile would take many times the record's memory.
+        let mut last: Option<(&Pattern, Vec<Found<'_>>)> = None;
         for rule in &self.rules {
             let mut objects = 0;
             for each in &rule.each {
-                let known = contexts.entry(each.to_string()).or_insert_with(|| found(&fields, 0, each));
+                let known = last.take().filter(|(pattern, _)| *pattern == each);
+                let (_, known) = last.insert(known.unwrap_or_else(|| (each, found(&fields, 0, each))));
                 for object in known.iter().filter(|object| object.value.is_none()) {
                     // The key of a member begins after the object's path and a dot.
                     let skip = object.path.len() + 1;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::{ProfileError, bound::Range, pattern::Pattern, unit::is_unit};
+use crate::excerpt::is_harmless;
 
 /// What a registry or a study requires of a record. JSON; `docs/profiles.md` describes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,7 +223,7 @@ const NAME: &str = "must be a text of 1 to 200 bytes without control characters"
 const COUNT: &str = "has a max below its min: nothing can fulfil it";
 
 fn is_name(text: &str) -> bool {
-    (1..=Profile::MAX_NAME_BYTES).contains(&text.len()) && !text.chars().any(char::is_control)
+    (1..=Profile::MAX_NAME_BYTES).contains(&text.len()) && text.chars().all(is_harmless)
 }
 
 fn require(holds: bool, at: impl FnOnce() -> String, message: &str) -> Result<(), ProfileError> {

@@ -32,6 +32,7 @@ use element::{Elements, Syntax, Tag};
 pub use error::DicomError;
 use text::CharacterSets;
 
+use crate::excerpt::is_harmless;
 use crate::key::{Key, KeyError};
 use crate::value::Value;
 
@@ -186,7 +187,7 @@ impl Values {
     fn text(&self, tag: Tag) -> Option<String> {
         let text = self.character_sets.decode(self.bytes.get(&tag)?);
         let text = text.trim_matches([' ', '\0']);
-        let printable = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+        let printable = |c: char| if is_harmless(c) { c } else { char::REPLACEMENT_CHARACTER };
         (!text.is_empty()).then(|| text.chars().map(printable).collect())
     }
 

@@ -17,12 +17,10 @@ pub(super) fn members<'t, 'a>(old: &'t Tree<'a>, new: &'t Tree<'a>) -> Vec<Pair<
 pub(super) fn items<'t, 'a>(old: &'t Tree<'a>, new: &'t Tree<'a>) -> Vec<Pair<'t, 'a>> {
     let (mut old, mut new) = (old.items(), new.items());
     let mut pairs = Vec::new();
-    by(&mut old, &mut new, &mut pairs, |item| item.text("fullUrl"));
-    by(&mut old, &mut new, &mut pairs, |item| item.children.get("resource").and_then(|resource| resource.text("id")));
-    by(&mut old, &mut new, &mut pairs, |item| item.text("id"));
+    by(&mut old, &mut new, &mut pairs, name);
     by(&mut old, &mut new, &mut pairs, |item| Some(item.hash));
     // What has a name belongs to nothing with another name.
-    let is_named = |item: &&Tree<'a>| item.text("fullUrl").is_some() || item.text("id").is_some();
+    let is_named = |item: &&Tree<'a>| name(item).is_some();
     let (old_named, old): (Vec<_>, Vec<_>) = old.into_iter().partition(is_named);
     let (new_named, new): (Vec<_>, Vec<_>) = new.into_iter().partition(is_named);
     pairs.extend(old_named.into_iter().map(|item| (Some(item), None)));
@@ -30,6 +28,26 @@ pub(super) fn items<'t, 'a>(old: &'t Tree<'a>, new: &'t Tree<'a>) -> Vec<Pair<'t
     let count = old.len().max(new.len());
     pairs.extend((0..count).map(|number| (old.get(number).copied(), new.get(number).copied())));
     pairs
+}
+
+/// What an item is called. Two items with different names are different things.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+enum Name<'a> {
+    /// The `fullUrl` of a Bundle's entry.
+    FullUrl(&'a str),
+    /// The type and id of a resource: an entry's, or the item itself. An id alone is that of one of many types.
+    Resource(&'a str, &'a str),
+    /// The id of an element.
+    Id(&'a str),
+}
+
+fn name<'a>(item: &Tree<'a>) -> Option<Name<'a>> {
+    let of_resource = |resource: &Tree<'a>| Some(Name::Resource(resource.text("resourceType")?, resource.text("id")?));
+    let full_url = item.text("fullUrl").map(Name::FullUrl);
+    full_url
+        .or_else(|| of_resource(item.children.get("resource")?))
+        .or_else(|| of_resource(item))
+        .or_else(|| item.text("id").map(Name::Id))
 }
 
 /// Takes out the items whose property is equal, in their order.

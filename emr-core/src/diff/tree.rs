@@ -79,6 +79,8 @@ impl<'a> Tree<'a> {
     pub(super) fn text(&self, member: &str) -> Option<&'a str> {
         match self.children.get(member)?.field? {
             (_, Value::Text(text)) => Some(text),
+            // An id such as `2024` has the form of a date.
+            (_, Value::DateTime(text)) => Some(text.as_str()),
             _ => None,
         }
     }

@@ -3,6 +3,7 @@
 use fhirkit::Json;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
+use crate::excerpt::is_harmless;
 use crate::quantity::{AccountIndex, UnixTime};
 
 /// Identifier system: an account, as [`Account`] writes it.
@@ -61,7 +62,7 @@ impl std::str::FromStr for Account {
     type Err = NotAnAccount;
 
     fn from_str(text: &str) -> Result<Self, NotAnAccount> {
-        parse(text).ok_or_else(|| NotAnAccount(text.chars().filter(|c| !c.is_control()).take(160).collect()))
+        parse(text).ok_or_else(|| NotAnAccount(text.chars().filter(|c| is_harmless(*c)).take(160).collect()))
     }
 }
 

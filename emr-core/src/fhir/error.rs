@@ -79,6 +79,15 @@ pub enum FhirError {
         /// The entry.
         path: String,
     },
+    /// A Bundle that is to be split says something that changes the meaning of its resources, and that no part would say.
+    #[error(
+        "{} changes the meaning of the resources, and the parts would not have it: write the Bundle as one record",
+        excerpt(path, PATH)
+    )]
+    ChangesMeaning {
+        /// The element.
+        path: String,
+    },
     /// The path of an element is not a key.
     #[error("the path of an element cannot be a key: {0}")]
     Key(#[from] KeyError),

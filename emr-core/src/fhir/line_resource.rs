@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::flatten;
 use super::{FhirError, MAX_DEPTH};
+use crate::excerpt::is_harmless;
 use crate::key::Key;
 use crate::record::Record;
 use crate::value::Value;
@@ -71,7 +72,7 @@ impl std::str::FromStr for PatientId {
     type Err = NotAnId;
 
     fn from_str(text: &str) -> Result<Self, NotAnId> {
-        if is_id(text) { Ok(Self(text.to_owned())) } else { Err(NotAnId(text.chars().take(80).collect())) }
+        if is_id(text) { Ok(Self(text.to_owned())) } else { Err(NotAnId(short(text))) }
     }
 }
 
@@ -300,7 +301,7 @@ fn target(reference: &str, must: bool) -> Option<&str> {
 
 /// The start of a text from outside, for a message on one line.
 fn short(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(80).collect()
+    text.chars().filter(|c| is_harmless(*c)).take(80).collect()
 }
 
 /// The text of a value. Texts in the form of a date are date-times.

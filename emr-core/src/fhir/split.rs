@@ -24,14 +24,16 @@ pub struct Part {
 /// Splits a Bundle into one Bundle for each class, in the order of the classes' codes. A document that is no Bundle is one part, unchanged.
 ///
 /// Each resource and its `fullUrl` are copied byte for byte. What else an entry or the Bundle holds (`request`,
-/// `search`, `link`, `signature`, `identifier`, `timestamp`) belongs to the whole and is left out. References stay as they are.
+/// `response`, `search`, `link`, `signature`, `identifier`, `timestamp`, `total`, `language`, `meta`, extensions) belongs to the whole and is left
+/// out. References stay as they are.
 ///
 /// The parts carry one tag in common, `urn:uuid:` and a number made from `secret` and the document. No part says how
 /// many parts there are, or which classes the others have. The same secret and document give the same parts, so that an
 /// interrupted upload can be repeated.
 ///
 /// # Errors
-/// Returns [`FhirError::NoResource`] if an entry has no resource, and otherwise the errors of [`import`](super::import).
+/// Returns [`FhirError::NoResource`] if an entry has no resource, [`FhirError::ChangesMeaning`] if the Bundle has `implicitRules`, or the Bundle or
+/// an entry a `modifierExtension`: without these a reader would take the resources for something else. Otherwise the errors of [`import`](super::import).
 pub fn split(document: &[u8], secret: &[u8; 32]) -> Result<Vec<Part>, FhirError> {
     let root = Element::read(document)?;
     let classes = of(&root).resources;
@@ -42,6 +44,12 @@ pub fn split(document: &[u8], secret: &[u8; 32]) -> Result<Vec<Part>, FhirError>
     let entries = root.get("entry").map(Element::items).unwrap_or_default();
     if let Some(index) = entries.iter().position(|entry| entry.get("resource").is_none()) {
         return Err(FhirError::NoResource { path: format!("Bundle.entry[{index}]") });
+    }
+    let of_bundle = ["implicitRules", "modifierExtension"].into_iter().map(|name| (None, &root, name));
+    let of_entries = entries.iter().enumerate().map(|(index, entry)| (Some(index), entry, "modifierExtension"));
+    if let Some((index, _, name)) = of_bundle.chain(of_entries).find(|(_, element, name)| element.get(name).is_some()) {
+        let entry = index.map(|index| format!(".entry[{index}]")).unwrap_or_default();
+        return Err(FhirError::ChangesMeaning { path: format!("Bundle{entry}.{name}") });
     }
     let mut parts: BTreeMap<Class, Vec<String>> = BTreeMap::new();
     for ((_, entry, resource), Classified { class, .. }) in resources(&root).zip(classes) {

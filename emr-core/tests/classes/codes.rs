@@ -190,3 +190,24 @@ fn security_labels_win_over_everything() -> Result<(), Anything> {
     assert_eq!(classes(&whole)?, [Class::MentalHealth]);
     Ok(())
 }
+
+/// Nobody can hide a depression behind the label of a whole Bundle.
+#[test]
+fn a_label_of_the_bundle_raises_and_never_lowers() -> Result<(), Anything> {
+    let depression = coded("Condition", ICD, "F20");
+    let visit = r#"{"resourceType":"Condition","id":"c","code":{"text":"Depression"}},{"resourceType":"Claim","diagnosis":[{"diagnosisReference":{"reference":"Condition/c"}}]}"#;
+    let own = r#"{"resourceType":"Observation","meta":{"security":[{"code":"GDIS"}]}}"#;
+    let labelled = |code: &str, resources: &str| {
+        let entries = resources.replace("},{\"resourceType\"", "}},{\"resource\":{\"resourceType\"");
+        classes(&format!(
+            "{{\"resourceType\":\"Bundle\",\"meta\":{{\"security\":[{{\"code\":\"{code}\"}}]}},\"entry\":[{{\"resource\":{entries}}}]}}"
+        ))
+    };
+    assert_eq!(labelled("GDIS", &depression)?, [Class::MentalHealth]);
+    assert_eq!(labelled("ETH", &depression)?, [Class::SubstanceUse]);
+    // Links still raise what only the Bundle labels.
+    assert_eq!(labelled("GDIS", visit)?, [Class::MentalHealth, Class::MentalHealth]);
+    // A resource's own label decides.
+    assert_eq!(labelled("PSY", own)?, [Class::Genetics]);
+    Ok(())
+}

@@ -85,6 +85,18 @@ fn awkward_bundles_are_split_or_refused() -> Result<(), Anything> {
     // Nothing is dropped silently.
     let deletes = r#"{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Patient","active":true}},{"request":{"method":"DELETE","url":"Patient/1"}}]}"#;
     assert_eq!(split(deletes.as_bytes(), &secret), Err(FhirError::NoResource { path: "Bundle.entry[1]".into() }));
+    // Nor what changes the meaning of the rest.
+    for (bundle, entry, path) in [
+        (r#""implicitRules":"urn:rules","#, "", "Bundle.implicitRules"),
+        (r#""modifierExtension":[{"url":"urn:not"}],"#, "", "Bundle.modifierExtension"),
+        ("", r#""modifierExtension":[{"url":"urn:not"}],"#, "Bundle.entry[1].modifierExtension"),
+    ] {
+        let patient = r#""resource":{"resourceType":"Patient","active":true}"#;
+        let document = format!(r#"{{"resourceType":"Bundle",{bundle}"entry":[{{{patient}}},{{{entry}{patient}}}]}}"#);
+        import(document.as_bytes())?;
+        let refused = split(document.as_bytes(), &secret);
+        assert_eq!(refused, Err(FhirError::ChangesMeaning { path: path.to_owned() }));
+    }
     assert_eq!(split(br#"{"resourceType":"Bundle","type":"collection"}"#, &secret)?, []);
     assert!(matches!(split(b"{", &secret), Err(FhirError::NotJson { .. })));
     assert!(matches!(classify(br#"{"resourceType":"Patent"}"#), Err(FhirError::UnknownResource(_))));

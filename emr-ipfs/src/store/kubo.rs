@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use cid::Cid;
 use emr_core::cid::{Codec, MAX_BLOCK_BYTES, codec_of, verify_block};
-use emr_core::{HttpAddress, PlainHttp};
+use emr_core::{HttpAddress, PlainHttp, is_harmless};
 use futures::FutureExt;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Response, redirect};
@@ -376,5 +376,5 @@ fn every_flatfs_syncs(spec: &Value) -> bool {
 
 /// Shortens text from outside and removes control characters, for terminals and logs.
 fn printable(text: &str) -> String {
-    text.chars().take(MAX_SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect::<String>().trim().to_owned()
+    text.chars().take(MAX_SHOWN).map(|c| if is_harmless(c) { c } else { ' ' }).collect::<String>().trim().to_owned()
 }

@@ -217,13 +217,15 @@ impl<'a> Item<'a> {
             let class = SENSITIVE.into_iter().find(|class| evidence.contains_key(class))?;
             Some((class, evidence.get(&class)?.clone()))
         };
-        let label = most_sensitive(&self.found.labels).or_else(|| most_sensitive(&of_bundle.labels));
+        let label = most_sensitive(&self.found.labels);
         let restricted = self.found.restricted.iter().chain(&of_bundle.restricted).next();
         self.pinned = label.is_some();
-        let sensitive = label
-            .or_else(|| most_sensitive(&self.found.sensitive))
-            .or_else(|| most_sensitive(&of_bundle.sensitive))
-            .or_else(|| Some((Class::MentalHealth, vec![restricted?.clone()])));
+        // A Bundle's label is about all that is in it, so it can raise a resource's class, and not lower it.
+        let any = || {
+            let evidence = [&of_bundle.sensitive, &self.found.sensitive, &of_bundle.labels];
+            evidence.into_iter().filter_map(most_sensitive).max_by_key(|(class, _)| level(*class))
+        };
+        let sensitive = label.or_else(any).or_else(|| Some((Class::MentalHealth, vec![restricted?.clone()])));
         (self.class, self.because) = sensitive.unwrap_or_else(|| {
             let Ordinary { class, element, what } = &self.ordinary;
             let path = if element.is_empty() { self.path.clone() } else { format!("{}.{element}", self.path) };

@@ -1,6 +1,7 @@
 //! Why a Consent is not a grant.
 
-use crate::fhir::{FhirError, Problem};
+use crate::excerpt::excerpt;
+use crate::fhir::{FhirError, Problem, SHOWN};
 
 /// How many refusals a message names.
 const NAMED: usize = 5;
@@ -16,7 +17,7 @@ pub struct Refusal {
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.path, self.reason)
+        write!(f, "{}: {}", excerpt(&self.path, SHOWN), excerpt(&self.reason, SHOWN))
     }
 }
 

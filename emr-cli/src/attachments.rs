@@ -159,10 +159,22 @@ fn describe(record: &mut Record, key: &Key, file: &Path) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Adds the files of the version before that were beside its document. What was in its document is in the new document, or is no longer wanted.
-fn keep(record: &mut Record, before: &[Attached]) -> Result<Vec<AttachmentSource>, Failure> {
+/// Adds the files of the version before that were beside its document, with all that its record says of them. What was in its document is in the new
+/// document, or is no longer wanted.
+fn keep(record: &mut Record, old: &Record, before: &[Attached]) -> Result<Vec<AttachmentSource>, Failure> {
     let kept = before.iter().filter(|file| file.key.is_beside_document()).zip(0..).map(|(file, number)| {
         let key = numbered(number)?;
+        let prefix = format!("{}.", file.key);
+        for (said, value) in old.fields().range(file.key.clone()..) {
+            let Some(element) = said.as_str().strip_prefix(&prefix) else {
+                if said.as_str().starts_with(file.key.as_str()) { continue } else { break }
+            };
+            // The name is cleaned below, and a link would be another file.
+            if element != "name" && !matches!(value, Value::Attachment(_)) {
+                let key = Key::new(format!("{key}.{element}")).or_exit(Exit::Input)?;
+                record.insert(key, value.clone()).map(drop).or_exit(Exit::Input)?;
+            }
+        }
         if let Some(name) = file.name.clone() {
             name_it(record, &key, name)?;
         }
@@ -214,7 +226,8 @@ impl Change {
         let mut kept = Vec::new();
         if self.keep_attachments {
             let (before, _) = client.retrieve(card, name.slot, None).await?;
-            kept = keep(&mut record, before.unproven().attachments())?;
+            let before = before.unproven();
+            kept = keep(&mut record, before.record(), before.attachments())?;
         } else if self.attach.files.is_empty() {
             warn_of_left_behind(client, card, name).await;
         }
@@ -356,6 +369,12 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
+    use emr_client::verify::attached::attached;
+    use emr_core::Attachment;
+    use emr_crypto::AttachmentKey;
+
     use super::*;
 
     #[test]
@@ -373,6 +392,39 @@ mod tests {
         assert_eq!(media_type(Path::new("scan.dcm.exe")), ANY_BYTES);
         assert_eq!(media_type(Path::new("scan")), ANY_BYTES);
         assert!(MEDIA_TYPES.is_sorted());
+    }
+
+    /// A kept file has the study, series and image that its header said, also under another number.
+    #[test]
+    fn kept_files_keep_what_is_said_of_them() -> Result<(), Box<dyn std::error::Error>> {
+        let sealed = |content: &[u8]| AttachmentKey::seal(content, |_, _| Ok::<_, Infallible>(()));
+        let (photo, scan) = (sealed(b"photo")?, sealed(b"scan")?);
+        let text = |text: &str| Value::Text(text.to_owned());
+        let mut old = Record::new();
+        for (key, file) in [("Patient.photo.0.data", &photo), ("attachments.12", &scan), ("attachments.1", &photo)] {
+            let (link, size) = (file.manifest, file.length);
+            old.attach(key.parse()?, Attachment { link, size, media_type: "application/dicom".to_owned() })?;
+        }
+        for (key, value) in [
+            ("attachments.12.dicom.study", "1.2.3"),
+            ("attachments.12.name", "../sc\u{202e}an.dcm"),
+            ("attachments.120.dicom.study", "of no file"),
+            ("attachments.1.dicom.series.0", "1.2.4"),
+        ] {
+            old.insert(key.parse()?, text(value))?;
+        }
+        let before = attached(&old, &[photo, scan])?;
+        let mut record = Record::new();
+        let kept = keep(&mut record, &old, &before)?;
+        assert_eq!(kept.iter().map(|file| file.key.as_str()).collect::<Vec<_>>(), ["attachments.0", "attachments.1"]);
+        let said: Vec<(&str, &Value)> = record.fields().iter().map(|(key, value)| (key.as_str(), value)).collect();
+        let expected = [
+            ("attachments.0.dicom.series.0", &text("1.2.4")),
+            ("attachments.1.dicom.study", &text("1.2.3")),
+            ("attachments.1.name", &text("scan.dcm")),
+        ];
+        assert_eq!(said, expected);
+        Ok(())
     }
 
     /// Files keep their names without their folders, and are counted on from those that are kept.

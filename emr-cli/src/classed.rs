@@ -9,6 +9,7 @@ use emr_client::{
         submit::Fate,
         upload_parts::{NewPart, PartsWritten},
     },
+    profile::NotedPart,
     verify::card::Card,
 };
 use emr_core::{
@@ -33,8 +34,10 @@ const EXPLAINED: usize = 5;
 
 /// A class as the command line names it.
 #[derive(Clone, Copy, Debug)]
-enum Choice {
+pub(crate) enum Choice {
+    /// A class is proposed.
     Auto,
+    /// The author states it.
     Stated(Class),
 }
 
@@ -244,7 +247,7 @@ impl Answer for Proposal<'_> {
 #[derive(Debug, Serialize)]
 struct Part {
     class: Class,
-    /// Absent for a part that another version of this program wrote in an interrupted run.
+    /// Absent for a stale record.
     resources: Option<usize>,
     record: String,
     version: u64,
@@ -259,6 +262,9 @@ struct Part {
 #[derive(Debug, Serialize)]
 struct Parts {
     parts: Vec<Part>,
+    /// Records of an interrupted run that another version of this program wrote from the same document. They stay until somebody deletes them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    stale: Vec<Part>,
 }
 
 impl Parts {
@@ -267,17 +273,18 @@ impl Parts {
         counts: &BTreeMap<Class, usize>,
         settled: &BTreeMap<OperationId, Option<u64>>,
     ) -> Self {
-        let parts = written.parts.iter().map(|part| Part {
+        let shown = |part: &NotedPart, resources: Option<usize>| Part {
             class: part.class,
-            resources: counts.get(&part.class).copied(),
+            resources,
             record: RecordName { patient: written.patient, slot: part.slot }.to_string(),
             version: part.version.get(),
             record_cid: part.record_cid.clone(),
             operation: part.operation,
             batch: settled.get(&part.operation).copied().flatten(),
             settled: settled.contains_key(&part.operation),
-        });
-        Self { parts: parts.collect() }
+        };
+        let parts = written.parts.iter().map(|part| shown(part, counts.get(&part.class).copied())).collect();
+        Self { parts, stale: written.stale.iter().map(|part| shown(part, None)).collect() }
     }
 }
 
@@ -292,6 +299,13 @@ impl Answer for Parts {
                 (None, false) => "acknowledged; in force when a batch settles it".to_owned(),
             };
             writeln!(out, "{class:<20} {resources:>9}  {record:<10} {state}")?;
+        }
+        for Part { class, record, .. } in &self.stale {
+            writeln!(
+                out,
+                "{class:<20} {:>9}  {record:<10} of an interrupted run with other classes: its resources are in the records above too; delete it",
+                "-"
+            )?;
         }
         Ok(())
     }

@@ -64,7 +64,8 @@ pub struct Disclose {
 #[command(
     after_help = "Without --rpc, nothing is asked, and the exit code is 9 if the file holds: it proves the fields only if the block that it \
     names is in the chain, and anybody can make up a block. With --rpc (repeat it, so that no node is believed alone), the exit code is 0 \
-    if the block is final and you named the contract: with --contract (the hospital publishes it), or with the author's card. What the file shows \
+    if the block is final, or as deep as --finality says, and you named the contract: with --contract (the hospital publishes it), or with the \
+    author's card. --finality latest confirms nothing outside development chains. What the file shows \
     was so in that block; the record can have changed since."
 )]
 pub struct Check {
@@ -199,8 +200,10 @@ enum Confirmed {
     NotCompared,
     /// It is in the chain, which can still take it back.
     NotYetFinal,
-    /// It is in the chain, which has no finality.
+    /// It is in the chain. Whether the chain can take it back was not asked.
     WithoutFinality,
+    /// It is in the chain, under as many blocks as the caller asked for.
+    Deep,
     /// It is in the chain for good.
     Final,
 }
@@ -209,6 +212,7 @@ impl From<InChain> for Confirmed {
     fn from(found: InChain) -> Self {
         match found {
             InChain::Final => Self::Final,
+            InChain::Deep(_) => Self::Deep,
             InChain::NotYetFinal => Self::NotYetFinal,
             InChain::WithoutFinality => Self::WithoutFinality,
         }
@@ -221,6 +225,9 @@ struct Checked {
     /// Always true, because a file that does not hold is an error. `confirmed` says whether that means anything.
     holds: bool,
     confirmed: Confirmed,
+    /// At least how many blocks follow the block, if the caller asked for a depth.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    depth: Option<u64>,
     /// Whether the caller named the contract, by its address or by a card of somebody there.
     contract_named: bool,
     development_chain: bool,
@@ -237,12 +244,16 @@ struct Checked {
 }
 
 impl Checked {
-    fn of(checked: &CheckedDisclosure, confirmed: Confirmed, contract_named: bool, card: Option<CardOf>) -> Self {
+    fn of(checked: &CheckedDisclosure, found: Option<InChain>, contract_named: bool, card: Option<CardOf>) -> Self {
         let (instance, header, authorship) = (checked.instance(), checked.header(), checked.authorship());
         let identity = checked.identity();
         Self {
             holds: true,
-            confirmed,
+            confirmed: found.map_or(Confirmed::NotCompared, Confirmed::from),
+            depth: match found {
+                Some(InChain::Deep(blocks)) => Some(blocks),
+                _ => None,
+            },
             contract_named,
             development_chain: checked.is_development_chain(),
             record: RecordName { patient: authorship.patient, slot: authorship.slot }.to_string(),
@@ -283,14 +294,16 @@ impl Checked {
             Confirmed::NotYetFinal => {
                 Err(unconfirmed("its block is not final yet: check it again later, on Ethereum after some 15 minutes"))
             }
+            // An option for development chains, perhaps in the environment, must not make a block of a real chain count.
+            Confirmed::WithoutFinality if !self.development_chain => Err(unconfirmed(
+                "nobody asked whether its block is final: leave out --finality latest (or EMR_FINALITY), or give a number of blocks, for example 64",
+            )),
             // Anybody can deploy a genuine rollup and invent the doctors in it.
-            Confirmed::WithoutFinality | Confirmed::Final if !self.contract_named && !self.development_chain => {
-                Err(unconfirmed(
-                    "nobody but the file says that this contract is a hospital's: name the contract that the hospital publishes with --contract, or \
+            Confirmed::Deep | Confirmed::Final if !self.contract_named && !self.development_chain => Err(unconfirmed(
+                "nobody but the file says that this contract is a hospital's: name the contract that the hospital publishes with --contract, or \
                      give the card of a doctor there whom you know with --card",
-                ))
-            }
-            Confirmed::WithoutFinality | Confirmed::Final => Ok(()),
+            )),
+            Confirmed::WithoutFinality | Confirmed::Deep | Confirmed::Final => Ok(()),
         }
     }
 }
@@ -333,8 +346,21 @@ impl Answer for Checked {
             Confirmed::NotYetFinal => {
                 writeln!(out, "NOT FINAL: the block is in the chain, which can still take it back")
             }
+            Confirmed::WithoutFinality if !self.development_chain => {
+                writeln!(
+                    out,
+                    "NOT FINAL: the block is in the chain, and nobody asked whether the chain can take it back"
+                )
+            }
             Confirmed::WithoutFinality => {
                 writeln!(out, "the block is in the chain, as its nodes show it; nothing is final there")
+            }
+            Confirmed::Deep => {
+                let depth = self.depth.unwrap_or_default();
+                writeln!(
+                    out,
+                    "confirmed: the block is in the chain, at least {depth} blocks deep, which you took as enough"
+                )
             }
             Confirmed::Final => writeln!(out, "confirmed: the block is in the chain, and final"),
         }
@@ -383,20 +409,20 @@ impl Check {
         let checked = disclosed::verify(&bytes, options.sizes).map_err(ClientError::from)?;
         expect_instance(options, &checked)?;
         let card = card.map(|card| checked.compare(&card)).transpose().map_err(ClientError::from)?;
-        let confirmed = match ethereum_nodes(options)? {
-            None => Confirmed::NotCompared,
+        let found = match ethereum_nodes(options)? {
+            None => None,
             Some(nodes) => {
                 let progress = Progress::start("comparing the block with the chain");
                 let finality = options.finality.unwrap_or_else(|| Finality::of_chain(checked.instance().chain_id));
                 let found = confirm(&checked, &nodes, finality).await?;
                 drop(progress);
-                found.into()
+                Some(found)
             }
         };
         // A patient's card comes from the patient, who could have deployed the contract.
         let is_known_author = card == Some(CardOf::Author) && checked.identity().role != Role::Patient;
         let contract_named = options.contract.is_some() || is_known_author;
-        let answer = Checked::of(&checked, confirmed, contract_named, card);
+        let answer = Checked::of(&checked, found, contract_named, card);
         print(&answer, options.json)?;
         answer.verdict()
     }
@@ -412,7 +438,7 @@ mod tests {
 
     #[test]
     fn only_a_final_block_of_a_named_contract_is_code_0() -> Result<(), Box<dyn std::error::Error>> {
-        use Confirmed::{Final, NotCompared, NotYetFinal, WithoutFinality};
+        use Confirmed::{Deep, Final, NotCompared, NotYetFinal, WithoutFinality};
         let exit = |confirmed, contract_named, development_chain| -> Result<_, Box<dyn std::error::Error>> {
             let author = Author {
                 account: AccountIndex::new(2)?,
@@ -425,6 +451,7 @@ mod tests {
             let checked = Checked {
                 holds: true,
                 confirmed,
+                depth: (confirmed == Deep).then_some(64),
                 contract_named,
                 development_chain,
                 record: "4/0".to_owned(),
@@ -443,7 +470,10 @@ mod tests {
             assert_eq!(said.contains("CONTRACT NOT NAMED"), !contract_named, "{said}");
             assert_eq!(said.contains("DEVELOPMENT CHAIN"), development_chain, "{said}");
             assert_eq!(said.contains("NOT CONFIRMED"), confirmed == NotCompared, "{said}");
-            assert_eq!(said.contains("NOT FINAL"), confirmed == NotYetFinal, "{said}");
+            let not_final = confirmed == NotYetFinal || confirmed == WithoutFinality && !development_chain;
+            assert_eq!(said.contains("NOT FINAL"), not_final, "{said}");
+            assert_eq!(said.contains("and final"), confirmed == Final, "{said}");
+            assert_eq!(said.contains("64 blocks deep"), confirmed == Deep, "{said}");
             Ok(checked.verdict().err().map(|failure| failure.exit()))
         };
         for named in [false, true] {
@@ -451,10 +481,13 @@ mod tests {
                 for confirmed in [NotCompared, NotYetFinal] {
                     assert_eq!(exit(confirmed, named, development)?, Some(Exit::Unconfirmed));
                 }
-                for confirmed in [Final, WithoutFinality] {
+                for confirmed in [Final, Deep] {
                     let unnamed = (!named && !development).then_some(Exit::Unconfirmed);
                     assert_eq!(exit(confirmed, named, development)?, unnamed);
                 }
+                // Only where nothing is ever final.
+                let real = (!development).then_some(Exit::Unconfirmed);
+                assert_eq!(exit(WithoutFinality, named, development)?, real);
             }
         }
         Ok(())

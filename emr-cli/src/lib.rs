@@ -27,6 +27,7 @@ pub mod light;
 pub mod link;
 pub(crate) mod money;
 mod ndjson;
+mod ndjson_lines;
 pub(crate) mod on_l1;
 pub mod options;
 pub mod outbox;

@@ -2,8 +2,8 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::{BufReader, Write},
+    fs,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -11,23 +11,20 @@ use emr_client::{client::Client, flow::import::ImportOutcome, verify::card::Card
 use emr_core::{
     AccountIndex, Class,
     fhir::{
-        FhirError,
         gather::{Gathered, Gatherer},
-        line_resource::{LineResource, NotTaken, PatientId},
-        ndjson::Lines,
+        line_resource::{LineResource, PatientId},
     },
 };
 use serde::Serialize;
 
 use crate::{
-    failure::{Exit, Failure, OrExit, one_line},
+    classed::Choice,
+    failure::{Exit, Failure, OrExit},
+    ndjson_lines::{Refusals, Refused, Survey, in_file, name, open},
     options::RecordName,
     records,
     report::{Answer, Progress, print},
 };
-
-/// How many refused lines are listed. All are counted.
-const LISTED: usize = 10_000;
 
 /// Arguments of `import`.
 #[derive(Debug, clap::Args)]
@@ -38,24 +35,15 @@ pub(crate) struct Import {
     /// The patient's card
     #[arg(long, value_name = "CARD")]
     pub(crate) patient: PathBuf,
-    /// The class of all records
-    #[arg(long, default_value = "summary")]
-    class: Class,
+    /// The class of all records; `auto` proposes one for each line. You are responsible for it
+    #[arg(long)]
+    class: Choice,
     /// The id of the patient's Patient resource; needed if the folder holds several, or none
     #[arg(long, value_name = "ID")]
     fhir_patient: Option<PatientId>,
     /// Wait until batches have settled everything
     #[arg(long)]
     wait: bool,
-}
-
-/// A line that was not taken.
-#[derive(Debug, Serialize)]
-struct Refused {
-    file: String,
-    /// Counted from 1; 0 if the whole file was refused.
-    line: u64,
-    reason: String,
 }
 
 /// A record that holds lines of the folder.
@@ -106,31 +94,6 @@ impl Answer for Summary {
     }
 }
 
-/// What a run has refused so far.
-#[derive(Debug, Default)]
-struct Refusals {
-    count: u64,
-    first: Vec<Refused>,
-}
-
-impl Refusals {
-    fn add(&mut self, file: &Path, line: u64, reason: &dyn std::error::Error) {
-        self.say(file, line, one_line(reason));
-    }
-
-    fn say(&mut self, file: &Path, line: u64, reason: String) {
-        self.count += 1;
-        if self.first.len() < LISTED {
-            self.first.push(Refused { file: name(file), line, reason });
-        }
-    }
-}
-
-fn name(file: &Path) -> String {
-    let name = file.file_name().unwrap_or_default().to_string_lossy();
-    name.chars().filter(|c| emr_core::is_harmless(*c)).collect()
-}
-
 impl Import {
     /// Imports, and prints the answer.
     ///
@@ -163,12 +126,17 @@ impl Import {
         patient: &PatientId,
         files: &[PathBuf],
     ) -> Result<Summary, Failure> {
-        let (mut refusals, mut gatherer, mut written) = (Refusals::default(), Gatherer::new(), Vec::new());
-        let progress = Progress::start("importing");
-        for file in files {
-            progress.say(format!("reading {}", name(file)));
-            let Some(lines) = open(file, &mut refusals) else { continue };
-            for line in lines {
+        let progress = Progress::start("reading");
+        let mut survey = Survey::of(files, patient, self.class);
+        let mut refusals = std::mem::take(&mut survey.refusals);
+        let (mut gatherer, mut written) = (Gatherer::new(), Vec::new());
+        for (number, file) in files.iter().enumerate() {
+            progress.say(format!("importing {}", name(file)));
+            // What is refused was refused before.
+            for (place, line) in open(file, &mut Refusals::default()).into_iter().flatten().enumerate() {
+                if !survey.is_taken(number, place) {
+                    continue;
+                }
                 let line = match line {
                     Ok(line) => line,
                     Err(bad) => {
@@ -176,11 +144,8 @@ impl Import {
                         continue;
                     }
                 };
-                let complete = LineResource::read(&line.bytes).and_then(|resource| {
-                    resource.check_patient(patient)?;
-                    gatherer.add(&resource, class_of(&resource, self.class))
-                });
-                match complete {
+                let resource = survey.resource((number, place), &line.bytes);
+                match resource.and_then(|(resource, class)| gatherer.add(&resource, class)) {
                     Ok(complete) => {
                         for bundle in complete {
                             written.push(write(client, card, bundle).await?);
@@ -213,11 +178,6 @@ impl Import {
     }
 }
 
-/// The class of a resource. All are in the class that was given; a classification would choose here.
-const fn class_of(_resource: &LineResource<'_>, given: Class) -> Class {
-    given
-}
-
 /// The files `*.ndjson` of a folder, by name.
 fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     let unreadable = |error: std::io::Error| {
@@ -237,28 +197,6 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     }
     files.sort();
     Ok(files)
-}
-
-/// The lines of a regular file. A pipe or a device could block or never end. `None` if the file was refused.
-fn open(file: &Path, refusals: &mut Refusals) -> Option<Lines<BufReader<File>>> {
-    match fs::metadata(file) {
-        Ok(about) if about.is_file() => {}
-        Ok(_) => {
-            refusals.say(file, 0, "this is not a regular file".to_owned());
-            return None;
-        }
-        Err(error) => {
-            refusals.add(file, 0, &error);
-            return None;
-        }
-    }
-    match File::open(file) {
-        Ok(file) => Some(Lines::new(BufReader::with_capacity(1 << 20, file))),
-        Err(error) => {
-            refusals.add(file, 0, &error);
-            None
-        }
-    }
 }
 
 /// The one Patient resource of the files. What cannot be read is refused later, when the lines are taken.
@@ -295,18 +233,6 @@ fn only_patient(files: &[PathBuf]) -> Result<PatientId, Failure> {
     Err(Failure::new(Exit::Input, message))
 }
 
-/// A reason with the line's number in the file.
-fn in_file(reason: NotTaken, number: u64) -> NotTaken {
-    let number = usize::try_from(number).unwrap_or(usize::MAX);
-    match reason {
-        NotTaken::Fhir(FhirError::NotJson { column, expected, .. }) => {
-            FhirError::NotJson { line: number, column, expected }.into()
-        }
-        NotTaken::Fhir(FhirError::TooDeep { column, .. }) => FhirError::TooDeep { line: number, column }.into(),
-        other => other,
-    }
-}
-
 /// Writes a Bundle as a record, unless an earlier run did.
 async fn write(
     client: &Client,
@@ -326,6 +252,8 @@ async fn write(
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
 
     type TestResult = Result<(), Box<dyn std::error::Error>>;
@@ -356,15 +284,21 @@ mod tests {
         Ok(())
     }
 
-    #[cfg(unix)]
+    #[derive(Debug, Parser)]
+    struct Alone {
+        #[command(flatten)]
+        import: Import,
+    }
+
+    /// A record in a class that nobody chose could show psychiatry to who may read summaries.
     #[test]
-    fn a_device_is_not_read() -> TestResult {
-        let folder = tempfile::tempdir()?;
-        std::os::unix::fs::symlink("/dev/zero", folder.path().join("Patient.ndjson"))?;
-        let mut refusals = Refusals::default();
-        assert!(open(&folder.path().join("Patient.ndjson"), &mut refusals).is_none());
-        assert_eq!((refusals.count, refusals.first[0].line), (1, 0));
-        assert_eq!(refusals.first[0].file, "Patient.ndjson");
+    fn the_class_is_always_chosen() -> TestResult {
+        let without = ["import", "--ndjson", "bulk", "--patient", "patient.card"];
+        assert!(Alone::try_parse_from(without).is_err());
+        let with = |class| Alone::try_parse_from([&without[..], &["--class", class]].concat());
+        assert!(matches!(with("auto")?.import.class, Choice::Auto));
+        assert!(matches!(with("imaging")?.import.class, Choice::Stated(Class::Imaging)));
+        assert!(with("everything").is_err());
         Ok(())
     }
 }

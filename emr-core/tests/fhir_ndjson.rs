@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 
+use emr_core::fhir::companions::Taken;
 use emr_core::fhir::gather::{Gathered, Gatherer, MAX_GATHERED_BYTES};
 use emr_core::fhir::line_resource::{LineResource, NotTaken, PatientId};
 use emr_core::fhir::ndjson::{BadLine, Line, LineError, Lines, MAX_LINE_BYTES, MAX_SKIPPED_BYTES};
@@ -167,6 +168,8 @@ fn only_the_patients_resources_are_taken() -> Result<(), Anything> {
         r#"{"resourceType":"Practitioner","id":"9"}"#,
         r#"{"resourceType":"Provenance","target":[{"reference":"Observation/1"},{"reference":"urn:uuid:77"}]}"#,
         r#"{"resourceType":"Task","for":{"reference":"Patient/p-1"}}"#,
+        r#"{"resourceType":"Binary","securityContext":{"reference":"DocumentReference/1"},"data":"AA=="}"#,
+        r##"{"resourceType":"Observation","subject":{"reference":"Patient/p-1"},"contained":[{"resourceType":"Condition","subject":{"reference":"Patient/p-1"}},{"resourceType":"Specimen","subject":{"reference":"#x"}}]}"##,
     ] {
         assert_eq!(taken(line), Ok(()), "{line}");
     }
@@ -174,7 +177,33 @@ fn only_the_patients_resources_are_taken() -> Result<(), Anything> {
     let other: Expected = |e| matches!(e, NotTaken::OtherPatient { .. });
     let unclear: Expected = |e| matches!(e, NotTaken::OtherSubject { .. });
     let nobody: Expected = |e| matches!(e, NotTaken::Nobody(_));
-    let cases: [(&str, Expected); 18] = [
+    let cases: [(&str, Expected); 25] = [
+        (r#"{"resourceType":"Binary","securityContext":{"reference":"Patient/p-2"},"data":"AA=="}"#, other),
+        (
+            r#"{"resourceType":"Observation","subject":{"reference":"Patient/p-1"},"contained":[{"resourceType":"Condition","subject":{"reference":"Patient/p-2"}}]}"#,
+            other,
+        ),
+        (
+            r#"{"resourceType":"Practitioner","contained":[{"resourceType":"Basic","contained":[{"resourceType":"Account","subject":[{"reference":"Patient/p-2"}]}]}]}"#,
+            other,
+        ),
+        (
+            r#"{"resourceType":"Observation","subject":{"reference":"Patient/p-1"},"contained":[{"resourceType":"Provenance","target":[{"reference":"Patient/p-2"}]}]}"#,
+            other,
+        ),
+        (
+            r#"{"resourceType":"Observation","subject":{"reference":"Patient/p-1"},"contained":[{"resourceType":"Condition","subject":{"identifier":{"value":"p-2"}}}]}"#,
+            unclear,
+        ),
+        (
+            r#"{"resourceType":"Observation","subject":{"reference":"Patient/p-1"},"contained":[{"resourceType":"Condition","subject":{"reference":"Group/p-1"}}]}"#,
+            unclear,
+        ),
+        // Whose a contained resource is says nothing of the one around it.
+        (
+            r#"{"resourceType":"Observation","contained":[{"resourceType":"Condition","subject":{"reference":"Patient/p-1"}}]}"#,
+            nobody,
+        ),
         (r#"{"resourceType":"Patient","id":"p-2"}"#, other),
         (r#"{"resourceType":"Patient"}"#, other),
         (r#"{"resourceType":"Observation","subject":{"reference":"Patient/p-10"}}"#, other),
@@ -204,6 +233,57 @@ fn only_the_patients_resources_are_taken() -> Result<(), Anything> {
     assert_eq!(taken(r#"{"resourceType":"Bundle","type":"batch"}"#), Err(NotTaken::Container("Bundle".into())));
     for id in ["", "a b", "../x", "p/1", &"a".repeat(65), "p_1"] {
         assert!(id.parse::<PatientId>().is_err(), "{id}");
+    }
+    Ok(())
+}
+
+/// Beside another patient's resources, files and Provenances must be linked with what was taken.
+#[test]
+fn binaries_and_provenances_follow_what_was_taken() -> Result<(), Anything> {
+    let patient: PatientId = "p-1".parse()?;
+    let mut taken = Taken::of(&patient);
+    for line in [
+        r#"{"resourceType":"Observation","id":"1","subject":{"reference":"Patient/p-1"}}"#,
+        r#"{"resourceType":"DocumentReference","subject":{"reference":"Patient/p-1"},"content":[{"attachment":{"url":"https://ehr.example/fhir/Binary/b-1"}}]}"#,
+    ] {
+        taken.add(&read(line)?);
+    }
+    let binary = |id: &str, context: &str| {
+        let context = match context {
+            "" => String::new(),
+            context => format!(",\"securityContext\":{{\"reference\":\"{context}\"}}"),
+        };
+        format!("{{\"resourceType\":\"Binary\",\"id\":\"{id}\"{context},\"data\":\"AA==\"}}")
+    };
+    let about = |targets: &str| format!("{{\"resourceType\":\"Provenance\",\"target\":[{targets}]}}");
+    let good = [
+        binary("b-1", ""),
+        binary("b-2", "Patient/p-1"),
+        binary("b-3", "Observation/1"),
+        about(r#"{"reference":"Observation/1/_history/2","type":"Observation"},{"reference":"Patient/p-1"}"#),
+    ];
+    let bad = [
+        binary("b-9", ""),
+        binary("b-9", "Observation/2"),
+        binary("b-9", "https://ehr.example/fhir/Encounter/1"),
+        about(r#"{"reference":"Observation/2"}"#),
+        about(r#"{"reference":"Observation/1"},{"reference":"Observation/2"}"#),
+        about(r#"{"reference":"Observation/1"},{"identifier":{"value":"p-2"}}"#),
+        about(r#"{"reference":"urn:uuid:1"}"#),
+        r#"{"resourceType":"Provenance","recorded":"2020"}"#.to_owned(),
+    ];
+    for line in good.iter().chain(&bad) {
+        assert_eq!(taken.check(&read(line)?), Ok(()), "alone in its folder: {line}");
+    }
+    taken.has_others();
+    for line in &good {
+        assert_eq!(taken.check(&read(line)?), Ok(()), "{line}");
+    }
+    for line in &bad {
+        let refused = taken.check(&read(line)?);
+        let expected =
+            matches!(refused, Err(NotTaken::Unlinked(_) | NotTaken::OtherTarget { .. } | NotTaken::Nobody(_)));
+        assert!(expected, "{line}: {refused:?}");
     }
     Ok(())
 }

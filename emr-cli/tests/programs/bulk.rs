@@ -108,7 +108,7 @@ fn bulk_data_goes_in_and_comes_out() -> TestResult {
     grant_by_consent(&world)?;
 
     let count = bulk(&world.at("bulk"))?;
-    let import = ["--json", "import", "--ndjson", "bulk", "--patient", "patient.json"];
+    let import = ["--json", "import", "--ndjson", "bulk", "--patient", "patient.json", "--class", "summary"];
     // Killed at several points. What was written is not written again.
     for round in 1..=6 {
         let mut command = world.prepare(None, "emr-doctor", "doctor", &import)?;
@@ -145,9 +145,12 @@ fn bulk_data_goes_in_and_comes_out() -> TestResult {
     let own =
         json!({ "resourceType": "Observation", "id": "mine", "subject": { "reference": format!("Patient/{id}") } });
     fs::write(world.at("mixed/Observation.ndjson"), format!("{other}\n{{\n{own}"))?;
-    let unnamed = world.doctor(&["import", "--ndjson", "mixed", "--patient", "patient.json"])?.failed(3)?;
+    let unnamed =
+        world.doctor(&["import", "--ndjson", "mixed", "--patient", "patient.json", "--class", "summary"])?.failed(3)?;
     assert!(unnamed.contains("--fhir-patient"), "{unnamed}");
-    let mixed = ["import", "--ndjson", "mixed", "--patient", "patient.json", "--fhir-patient", id];
+    let named = ["--fhir-patient", id];
+    let mixed =
+        [&["import", "--ndjson", "mixed", "--patient", "patient.json", "--class", "summary"][..], &named].concat();
     let said = world.doctor(&mixed)?;
     assert_eq!(said.exit, Some(3), "{said:?}");
     assert!(said.stdout.contains("refused Observation.ndjson:1: Observation.subject is Patient/other"), "{said:?}");

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use crate::world::*;
+use crate::{classed::a_mixed_document, world::*};
 
 #[test]
 fn fields_are_shown_to_somebody_without_an_account() -> TestResult {
@@ -16,7 +16,8 @@ fn fields_are_shown_to_somebody_without_an_account() -> TestResult {
     let invitation = world.hospital(&["invite"])?.done()?;
     world.joining("emr-patient", "patient", &["register", "--invite", invitation.trim()])?.done()?;
     world.keep_card("emr-patient", "patient", "patient.json")?;
-    let terms = ["--class", "laboratory", "--rights", "read,write", "--until", "2100-01-31", "--wait"];
+    let terms =
+        ["--class", "summary,laboratory,mental-health", "--rights", "read,write", "--until", "2100-01-31", "--wait"];
     world.patient(&[&["grant", "doctor.json"][..], &terms].concat())?.done()?;
     let upload = ["upload", BUNDLE, "--patient", "patient.json", "--class", "laboratory", "--wait"];
     let uploaded = world.doctor(&upload)?.done()?;
@@ -70,5 +71,6 @@ fn fields_are_shown_to_somebody_without_an_account() -> TestResult {
     assert!(matches!(altered.exit, Some(3 | 6)) && altered.stdout.is_empty(), "{altered:?}");
     check(&["doctor.json"])?.failed(3)?;
     check(&["missing"])?.failed(3)?;
+    a_mixed_document(&world)?;
     running.kill()
 }

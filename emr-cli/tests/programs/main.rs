@@ -4,6 +4,7 @@
 mod attachments;
 mod bulk;
 mod ceremony;
+mod classed;
 mod delegate;
 mod deploy;
 mod dev;

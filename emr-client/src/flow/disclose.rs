@@ -183,9 +183,11 @@ impl Client {
 pub enum InChain {
     /// The chain cannot take it back.
     Final,
+    /// At least this many blocks follow it, as the caller asked. Nobody says that the chain cannot take it back.
+    Deep(u64),
     /// The chain could still take it back. It is final later, on Ethereum after some 15 minutes.
     NotYetFinal,
-    /// The chain has no finality, or the caller did not ask for it.
+    /// The chain has no finality, or the caller did not ask for it: [`Finality::Latest`], or a depth of no blocks.
     WithoutFinality,
 }
 
@@ -208,10 +210,10 @@ pub async fn confirm(
     if actual.hash() != shown.hash() {
         return Err(DisclosingError::OtherBlock { number, shown: shown.hash(), actual: actual.hash() }.into());
     }
-    let last = match finality {
-        Finality::Latest => return Ok(InChain::WithoutFinality),
-        Finality::Depth(blocks) => headers.newest().await?.header.number().checked_sub(blocks),
-        Finality::Finalized => headers.finalized().await?.map(|header| header.number()),
+    let (last, reached) = match finality {
+        Finality::Latest | Finality::Depth(0) => return Ok(InChain::WithoutFinality),
+        Finality::Depth(blocks) => (headers.newest().await?.header.number().checked_sub(blocks), InChain::Deep(blocks)),
+        Finality::Finalized => (headers.finalized().await?.map(|header| header.number()), InChain::Final),
     };
-    Ok(if last.is_some_and(|last| number <= last) { InChain::Final } else { InChain::NotYetFinal })
+    Ok(if last.is_some_and(|last| number <= last) { reached } else { InChain::NotYetFinal })
 }

@@ -23,6 +23,8 @@ const MAX_FILE_BYTES: u64 = 1 << 20;
 pub struct NotedPart {
     /// Its class.
     pub class: Class,
+    /// What was written: the digest of its record and files before they were sealed, 32 bytes in hexadecimal digits.
+    pub content: String,
     /// The record's slot.
     pub slot: RecordSlot,
     /// The record's version.

@@ -123,10 +123,11 @@ async fn the_chain_confirms_its_own_blocks(scene: &Scene, checked: &CheckedDiscl
     };
     let honest = nodes(&[Lie::Honest])?;
     assert_eq!(confirm(checked, &honest, Finality::Latest).await?, InChain::WithoutFinality);
-    assert_eq!(confirm(checked, &honest, Finality::Depth(0)).await?, InChain::Final);
+    assert_eq!(confirm(checked, &honest, Finality::Depth(0)).await?, InChain::WithoutFinality);
     assert_eq!(confirm(checked, &honest, Finality::Depth(1_000_000)).await?, InChain::NotYetFinal);
     // Blocks after it do not matter.
     scene.pass(12).await?;
+    assert_eq!(confirm(checked, &honest, Finality::Depth(1)).await?, InChain::Deep(1));
     assert_eq!(
         confirm(checked, &nodes(&[Lie::Honest, Lie::Shifts(5), Lie::Honest])?, Finality::Latest).await?,
         InChain::WithoutFinality

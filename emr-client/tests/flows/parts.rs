@@ -80,6 +80,16 @@ async fn a_repeated_upload_writes_no_part_twice() -> TestResult {
     assert_eq!(doctor.upload_parts(&card, DOCUMENT, parts.clone()).await?, all);
     assert_eq!(patient.records(&card).await?.len(), 3);
 
+    // Another version of the program finds other resources in a class: that part is written again, and the record of before is named.
+    let mut moved = parts.clone();
+    moved[1].record = fhir::import(br#"{"resourceType":"Basic"}"#)?;
+    let other = doctor.upload_parts(&card, DOCUMENT, moved).await?;
+    assert_eq!((other.parts.len(), &other.stale[..]), (3, &all.parts[1..2]));
+    assert!(other.parts.iter().all(|part| part.slot != all.parts[1].slot), "{other:?}");
+    doctor.part_returned(&other, other.parts[2].operation)?;
+    let back = doctor.upload_parts(&card, DOCUMENT, parts.clone()).await?;
+    assert_eq!((&back.parts, back.stale.len()), (&all.parts, 0));
+
     // A part that was returned is written again. When all is done, the same document can be written once more.
     doctor.part_returned(&all, all.parts[1].operation)?;
     let again = doctor.upload_parts(&card, DOCUMENT, parts.clone()).await?;

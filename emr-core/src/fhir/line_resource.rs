@@ -54,6 +54,23 @@ pub enum NotTaken {
     /// The resource does not say whose it is.
     #[error("the {0} does not say whose it is")]
     Nobody(String),
+    /// A file that no resource of this patient refers to, in a folder with other patients' resources.
+    #[error(
+        "no resource that was taken refers to the {0}, and the folder holds resources that are not this patient's: give it a securityContext that \
+         names the patient, or keep one patient's resources in a folder"
+    )]
+    Unlinked(String),
+    /// A Provenance of a resource that was not taken, in a folder with other patients' resources.
+    #[error(
+        "{element} is {reference}, which was not taken, and the folder holds resources that are not this patient's: a Provenance is taken with all \
+         that it is about"
+    )]
+    OtherTarget {
+        /// The element.
+        element: String,
+        /// What it says.
+        reference: String,
+    },
     /// A resource of this type with this id was taken already.
     #[error("{0} occurs a second time: only the first one is taken")]
     Repeated(String),
@@ -93,21 +110,23 @@ pub(super) fn is_id(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
 }
 
-/// Top-level elements of R4 that name the patient to whom a resource belongs. If a resource has one, it must name the patient.
+/// Top-level elements of R4 that name the patient to whom a resource belongs. If a resource has one, it must name the patient. In a contained
+/// resource, they may also name another contained one.
 const SUBJECTS: [&str; 6] = ["subject", "patient", "beneficiary", "for", "individual", "candidate"];
 /// Elements that may name the patient beside others: they must not name another patient. With `*` for an array's index.
-const PARTICIPANTS: [(&str, &str); 8] = [
+const PARTICIPANTS: [(&str, &str); 9] = [
     ("Appointment", "participant.*.actor"),
     ("AppointmentResponse", "actor"),
     ("AuditEvent", "agent.*.who"),
     ("AuditEvent", "entity.*.what"),
+    ("Binary", "securityContext"),
     ("Group", "member.*.entity"),
     ("Person", "link.*.target"),
     ("Provenance", "target.*"),
     ("Schedule", "actor.*"),
 ];
 /// Types that belong to no patient, or say so only in a participant: those that a Bulk Data export adds because the patient's resources refer
-/// to them. Every other type must name the patient.
+/// to them. Every other type must name the patient. [`super::companions`] says when a Binary and a Provenance are taken.
 const SUPPORTING: [&str; 34] = [
     "ActivityDefinition",
     "Binary",
@@ -237,7 +256,7 @@ impl<'a> LineResource<'a> {
         let mut named = SUPPORTING.contains(&self.resource_type.as_str());
         let (mut subjects, mut referenced) = (BTreeSet::new(), BTreeSet::new());
         for (key, value) in self.record.fields() {
-            let Some(Owner { element, must, is_reference }) = self.owner(key) else { continue };
+            let Some(Owner { element, must, is_reference, is_contained }) = self.owner(key) else { continue };
             subjects.extend(must.then(|| element.clone()));
             if !is_reference {
                 continue;
@@ -245,9 +264,12 @@ impl<'a> LineResource<'a> {
             referenced.insert(element.clone());
             let reference = text_of(value).unwrap_or_default();
             match target(reference, must) {
-                Some(id) if id == patient.as_str() => named = true,
+                // Whose a contained resource is says nothing of the resource around it.
+                Some(id) if id == patient.as_str() => named |= !is_contained,
                 Some(_) => return Err(NotTaken::OtherPatient { element, reference: short(reference) }),
-                None if must => return Err(NotTaken::OtherSubject { element, reference: short(reference) }),
+                None if must && !(is_contained && reference.starts_with('#')) => {
+                    return Err(NotTaken::OtherSubject { element, reference: short(reference) });
+                }
                 None => {}
             }
         }
@@ -260,21 +282,42 @@ impl<'a> LineResource<'a> {
 
     /// The element about the resource's patient to which a field belongs. `None` for all other fields.
     fn owner(&self, key: &Key) -> Option<Owner> {
-        let path: Vec<&str> = key.segments().skip(1).collect();
-        let name = |element: &[&str]| format!("{}.{}", self.resource_type, element.join("."));
+        let all: Vec<&str> = key.segments().skip(1).collect();
         let is_index = |segment: &&str| segment.bytes().all(|byte| byte.is_ascii_digit());
+        // FHIR has no contained resources in contained ones, but nobody has checked that.
+        let mut depth = 0;
+        while let ["contained", index, ..] = &all[depth..]
+            && is_index(index)
+        {
+            depth += 2;
+        }
+        let (before, path) = all.split_at(depth);
+        let owner = |length: usize, must: bool, is_reference: bool| {
+            let element = format!("{}.{}", self.resource_type, all[..depth + length].join("."));
+            Owner { element, must, is_reference, is_contained: depth > 0 }
+        };
         if path.first().is_some_and(|first| SUBJECTS.contains(first)) {
             // An element of these names with an index is an array, as Account.subject.
-            let (element, rest) = path.split_at(1 + usize::from(path.get(1).is_some_and(is_index)));
-            return Some(Owner { element: name(element), must: true, is_reference: *rest == ["reference"] });
+            let length = 1 + usize::from(path.get(1).is_some_and(is_index));
+            return Some(owner(length, true, path[length..] == ["reference"]));
         }
         let (last, element) = path.split_last()?;
+        if *last != "reference" {
+            return None;
+        }
+        let resource_type = if depth == 0 { self.resource_type() } else { self.contained_type(before)? };
         let fits = |pattern: &str| {
             let wanted: Vec<&str> = pattern.split('.').collect();
             wanted.len() == element.len() && wanted.iter().zip(element).all(|(want, has)| *want == "*" || want == has)
         };
-        let participant = PARTICIPANTS.iter().any(|(of, pattern)| *of == self.resource_type && fits(pattern));
-        (participant && *last == "reference").then(|| Owner { element: name(element), must: false, is_reference: true })
+        let participant = PARTICIPANTS.iter().any(|(of, pattern)| *of == resource_type && fits(pattern));
+        participant.then(|| owner(element.len(), false, true))
+    }
+
+    /// The type of the contained resource at this place.
+    fn contained_type(&self, place: &[&str]) -> Option<&str> {
+        let key = Key::new(format!("{}.{}.resourceType", self.resource_type, place.join("."))).ok()?;
+        self.fields().get(&key).and_then(text_of)
     }
 }
 
@@ -285,22 +328,28 @@ struct Owner {
     must: bool,
     /// Whether the field is its reference.
     is_reference: bool,
+    /// Whether it is in a contained resource.
+    is_contained: bool,
 }
 
 /// The id of the Patient that a reference names, or `None` if it does not name one: `Patient/ID`, the same at the end of a URL, with or without
 /// a version, or `urn:uuid:ID`. A urn does not say what it names: where the patient `must` be named, it is taken as a Patient's.
-fn target(reference: &str, must: bool) -> Option<&str> {
+pub(super) fn target(reference: &str, must: bool) -> Option<&str> {
     if let Some(id) = reference.strip_prefix("urn:uuid:") {
         return must.then_some(id);
     }
+    type_and_id(reference).filter(|(resource_type, _)| *resource_type == "Patient").map(|(_, id)| id)
+}
+
+/// `Type/id` at the end of a reference or a URL, without a version.
+pub(super) fn type_and_id(reference: &str) -> Option<(&str, &str)> {
     let reference = reference.split_once("/_history/").map_or(reference, |(start, _)| start);
     let (start, id) = reference.rsplit_once('/')?;
-    let resource_type = start.rsplit('/').next()?;
-    (resource_type == "Patient").then_some(id)
+    Some((start.rsplit('/').next()?, id))
 }
 
 /// The start of a text from outside, for a message on one line.
-fn short(text: &str) -> String {
+pub(super) fn short(text: &str) -> String {
     text.chars().filter(|c| is_harmless(*c)).take(80).collect()
 }
 

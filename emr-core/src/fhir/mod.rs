@@ -34,6 +34,7 @@
 pub mod audit_event;
 mod classify;
 mod coding;
+pub mod companions;
 pub mod consent;
 mod element;
 mod embedded;

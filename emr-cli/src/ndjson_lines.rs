@@ -56,7 +56,7 @@ impl Refusals {
 /// The name of a file for a message.
 pub(crate) fn name(file: &Path) -> String {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    name.chars().filter(|c| !c.is_control()).collect()
+    name.chars().filter(|c| emr_core::is_harmless(*c)).collect()
 }
 
 /// The lines of a regular file. A pipe or a device could block or never end. `None` if the file was refused.

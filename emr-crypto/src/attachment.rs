@@ -8,6 +8,7 @@ use cid::Cid;
 use emr_core::cid::verify_block;
 use zeroize::Zeroizing;
 
+use crate::aead::TAG_BYTES;
 use crate::chunks::{Layout, Sealing};
 use crate::content::{CHUNK_BYTES, ChunkOpener, ContentKey};
 use crate::manifest::{MAX_LINKS, Manifest};
@@ -15,6 +16,9 @@ use crate::{DecryptionFailed, OpenError, SealError, chunks};
 
 /// The longest attachment before padding: 3.5 GiB. Padded, it stays below the 4 GiB that a manifest can link.
 pub const MAX_ATTACHMENT_BYTES: u64 = 7 << 29;
+
+/// A link in a manifest, in bytes: two tags, and a CID with its prefix.
+const LINK_BYTES: usize = 41;
 
 const _: () = assert!(MAX_ATTACHMENT_BYTES / 8 * 9 < (MAX_LINKS * CHUNK_BYTES) as u64);
 
@@ -28,6 +32,24 @@ pub struct AttachmentKey {
     pub key: ContentKey,
     /// The attachment's length in bytes, without padding.
     pub length: u64,
+}
+
+/// What a sealed attachment takes. It is known before anything is sealed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachmentSize {
+    /// Its chunks, each in a block of its own. The manifest is one more block.
+    pub chunks: u64,
+    /// The bytes of all its blocks, with the manifest. At most two more than they are.
+    pub bytes: u64,
+}
+
+impl AttachmentSize {
+    /// The size of an attachment of `length` bytes.
+    pub fn of(length: u64) -> Self {
+        let chunks = chunks::count(length);
+        let tags = chunks.saturating_mul((TAG_BYTES + LINK_BYTES) as u64);
+        Self { chunks, bytes: chunks::padded_length(length).saturating_add(tags).saturating_add(3) }
+    }
 }
 
 fn chunk_key(key: &ContentKey) -> Zeroizing<[u8; 32]> {

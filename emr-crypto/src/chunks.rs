@@ -14,7 +14,8 @@ use crate::{DecryptionFailed, OpenError, SealError, padme};
 /// Content is padded to at least this many bytes.
 const LEAST_PADDED_BYTES: u64 = 4096;
 
-fn padded_length(length: u64) -> u64 {
+/// The length of content of `length` bytes with its padding.
+pub(crate) fn padded_length(length: u64) -> u64 {
     padme::padded_length(length).max(LEAST_PADDED_BYTES)
 }
 

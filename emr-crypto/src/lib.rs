@@ -27,7 +27,7 @@ mod random;
 mod rsa_key;
 mod secret;
 
-pub use attachment::{AttachmentChunks, AttachmentKey, AttachmentSealer, MAX_ATTACHMENT_BYTES};
+pub use attachment::{AttachmentChunks, AttachmentKey, AttachmentSealer, AttachmentSize, MAX_ATTACHMENT_BYTES};
 pub use content::{CHUNK_BYTES, ContentKey};
 pub use context::RecordContext;
 pub use delegated_keys::{DelegatedKeys, DelegatedKeysError, HandOnError, MAX_DELEGATED_KEYS_BYTES, ReaderLinks};

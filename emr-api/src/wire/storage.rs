@@ -22,6 +22,15 @@ pub struct StorageAmount {
     pub blocks: u64,
 }
 
+impl StorageAmount {
+    /// What a node holds of one account in blocks that no operation refers to yet: 2 GiB.
+    pub const STAGED: Self = Self { bytes: 2 << 30, blocks: 16_384 };
+
+    /// What the sealed attachments of one record may take, in bytes: 1968 MiB. The record itself is in staging too, 64 MiB at most before its padding
+    /// of 12%.
+    pub const NEW_ATTACHMENTS: u64 = Self::STAGED.bytes - (80 << 20);
+}
+
 /// A writer's share of a patient's records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WriterStorage {

@@ -339,9 +339,11 @@ const fn write(error: &WriteError) -> Code {
         WriteError::AttachmentFile { .. } | WriteError::AttachmentChanged(_) | WriteError::AttachmentLost(_) => {
             Code::AttachmentFile
         }
-        WriteError::Record(_) | WriteError::Seal(_) | WriteError::SameAttachment(_) | WriteError::Attachments(_) => {
-            Code::Record
-        }
+        WriteError::Record(_)
+        | WriteError::Seal(_)
+        | WriteError::SameAttachment(_)
+        | WriteError::AttachmentsTooLarge { .. }
+        | WriteError::Attachments(_) => Code::Record,
     }
 }
 

@@ -13,9 +13,10 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
+use emr_api::StorageAmount;
 use emr_core::{Attachment, Cid, Codec, Key, Record, cid::cid_of};
 use emr_crypto::{
-    AttachmentKey, AttachmentSealer, CHUNK_BYTES, ContentKey, MAX_ATTACHMENT_BYTES, SealError,
+    AttachmentKey, AttachmentSealer, AttachmentSize, CHUNK_BYTES, ContentKey, Manifest, SealError,
     key_wrap::{Algorithm, WrappedKey},
 };
 use tokio::sync::mpsc;
@@ -128,14 +129,25 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ClientError {
     move |source| WriteError::AttachmentFile { path, source }.into()
 }
 
+/// Checks before the first chunk that a node takes attachments of these lengths together. Otherwise it would refuse the last ones.
+fn check_room(lengths: impl IntoIterator<Item = u64>) -> Result<(), WriteError> {
+    let sealed = lengths.into_iter().map(|length| AttachmentSize::of(length).bytes).fold(0, u64::saturating_add);
+    if sealed > StorageAmount::NEW_ATTACHMENTS {
+        return Err(WriteError::AttachmentsTooLarge { sealed });
+    }
+    Ok(())
+}
+
+/// The digest that names a journal of a request. There are several if the file changed while a kept record needed the journal of what it was.
+fn numbered(request: &[u8; 32], number: u32) -> [u8; 32] {
+    digest(&[&request[..], &number.to_be_bytes()].concat())
+}
+
 /// What is known of a file now. It has no key yet.
 fn header(path: &Path) -> Result<Header, ClientError> {
     let data = std::fs::metadata(path).map_err(unreadable(path))?;
     if !data.is_file() {
         return Err(unreadable(path)(io::Error::other("it is not a file")));
-    }
-    if data.len() > MAX_ATTACHMENT_BYTES {
-        return Err(SealError::<Infallible>::TooLarge { limit: MAX_ATTACHMENT_BYTES }.into());
     }
     let modified = journal::modified(&data);
     Ok(Header { path: path.to_owned(), size: data.len(), modified, key: String::new() })
@@ -151,6 +163,16 @@ impl Client {
         sources: Vec<AttachmentSource>,
         told: Told<'_>,
     ) -> Result<SealedFiles, ClientError> {
+        let mut lengths = Vec::new();
+        for source in &sources {
+            lengths.push(match &source.content {
+                AttachmentContent::File(path) => header(path)?.size,
+                AttachmentContent::Bytes(bytes) => bytes.len() as u64,
+                // Its blocks are at the node.
+                AttachmentContent::Sealed(_) => continue,
+            });
+        }
+        check_room(lengths)?;
         let before = digest(&record.to_dag_cbor()?);
         let mut files = SealedFiles::default();
         let mut named = BTreeSet::new();
@@ -174,8 +196,8 @@ impl Client {
                 AttachmentContent::File(path) => {
                     let path = journal::absolute(&path).map_err(unreadable(&path))?;
                     let request = request(patient, place, &before, (&key, media_type.as_str()), &path);
-                    let sealed = self.send_file(&path, &request, number, told).await?;
-                    files.journals.push(hex::encode(request));
+                    let (journal, sealed) = self.send_file(&path, &request, number, told).await?;
+                    files.journals.push(journal);
                     let identity = sealed.manifest.to_bytes();
                     (sealed, identity)
                 }
@@ -189,37 +211,50 @@ impl Client {
         Ok(files)
     }
 
-    /// Sends a file, from where an interrupted request left off.
+    /// Sends a file, from where an interrupted request left off. Returns the name of its journal too.
     async fn send_file(
         &self,
         path: &Path,
         request: &[u8; 32],
         number: usize,
         told: Told<'_>,
-    ) -> Result<AttachmentKey, ClientError> {
-        let (id, journals) = (hex::encode(request), self.profile.uploads());
-        for _ in 0..ATTEMPTS {
+    ) -> Result<(String, AttachmentKey), ClientError> {
+        let journals = self.profile.uploads();
+        let needed = self.profile.outbox().journals();
+        let (mut changes, mut next) = (0, 0);
+        while changes < ATTEMPTS {
             let header = header(path)?;
+            let request = numbered(request, next);
+            let id = hex::encode(request);
             let known = journals.find(&id)?.filter(|known| {
                 let Header { path, size, modified, .. } = &known.header;
                 (path, size, modified) == (&header.path, &header.size, &header.modified)
             });
             let known = match known {
-                Some(journal) => self.kept_key(&journal.header, request).await?.map(|key| (key, journal)),
+                Some(journal) => self.kept_key(&journal.header, &request).await?.map(|key| (key, journal)),
                 None => None,
             };
             let (key, journal) = match known {
                 Some(known) => known,
+                // A kept record has the only other use of this key, and perhaps the node lost its blocks.
+                None if needed.contains(&id) => {
+                    next += 1;
+                    continue;
+                }
                 None => {
-                    let (key, header) = self.with_new_key(header, request);
+                    let (key, header) = self.with_new_key(header, &request);
                     journals.begin(&id, &header)?;
                     let journal = journals.find(&id)?;
                     (key, journal.ok_or_else(|| WriteError::AttachmentChanged(path.to_owned()))?)
                 }
             };
             match self.send(key, journal, number, told).await? {
-                Some(sealed) => return Ok(sealed),
-                None => journals.remove(&id)?,
+                Some(sealed) => return Ok((id, sealed)),
+                None if needed.contains(&id) => next += 1,
+                None => {
+                    journals.remove(&id)?;
+                    changes += 1;
+                }
             }
         }
         Err(WriteError::AttachmentChanged(path.to_owned()).into())
@@ -228,21 +263,28 @@ impl Client {
     /// Sends the files of an operation again, because the node removed some of their blocks. Nothing is signed again.
     ///
     /// # Errors
-    /// [`WriteError::AttachmentChanged`] if a file is not the one that was attached, or is gone.
+    /// [`WriteError::AttachmentChanged`] if a file is not the one that was attached, or is gone. [`WriteError::AttachmentLost`] if its journal is not
+    /// that of the record.
     pub(crate) async fn send_files_again(&self, entry: &Entry) -> Result<(), ClientError> {
         // Another upload may take long, and this runs within the turn in which operations are signed.
         let uploads = self.profile.uploads();
         let _turn = uploads.turn.try_lock().map_err(|_| ClientError::Contended)?;
+        let lost = || WriteError::AttachmentLost(entry.draft().operation);
+        let of_record = links_of(entry)?.ok_or_else(lost)?;
         for (number, id) in entry.draft().journals.iter().enumerate() {
-            let lost = || WriteError::AttachmentLost(entry.draft().operation);
             let mut journal = uploads.find(id)?.ok_or_else(lost)?;
             let mut request = [0; 32];
             hex::decode_to_slice(id, &mut request).map_err(|_| lost())?;
             let key = self.kept_key(&journal.header, &request).await?.ok_or_else(lost)?;
+            // The journal of a signed record knows all chunks. Without that, another content could leave under the same key.
+            if journal.hashes.len() as u64 != AttachmentSize::of(journal.header.size).chunks {
+                return Err(lost().into());
+            }
             let path = journal.header.path.clone();
             journal.stored.clear();
             match self.send(key, journal, number, &|_| {}).await {
-                Ok(Some(_)) => {}
+                Ok(Some(sealed)) if of_record.contains(&sealed.manifest) => {}
+                Ok(Some(_)) => return Err(lost().into()),
                 // Gone, or not readable, is no better than changed: the record cannot be completed with it.
                 Ok(None) | Err(ClientError::Write(WriteError::AttachmentFile { .. })) => {
                     return Err(WriteError::AttachmentChanged(path).into());
@@ -280,12 +322,43 @@ impl Client {
         let (size, path) = (header.size, header.path.clone());
         let (sender, mut chunks) = mpsc::channel(1);
         let sealing = tokio::task::spawn_blocking(move || seal_file(&header, key, hashes, &stored, &sender));
-        let mut storing = Storing::on(&self.node);
         let mut count = 0_u64;
         let mut tell = |more: u64| {
             count += more;
             told(Transfer { number, done: count.saturating_mul(CHUNK_BYTES as u64).min(size), size });
         };
+        let stored = self.store(&mut chunks, &mut acknowledged, &mut tell).await;
+        // The thread writes the journal until its next chunk is not taken. The next upload must not begin before that.
+        drop(chunks);
+        let sealed = match sealing.await {
+            Ok(sealed) => sealed,
+            Err(stopped) => match stopped.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                Err(_) => Err(SealFailure::Stopped),
+            },
+        };
+        stored?;
+        match sealed {
+            Ok((sealed, manifest)) => {
+                self.node.put_block(Codec::DagCbor, &manifest).await?;
+                Ok(Some(sealed))
+            }
+            Err(SealFailure::Changed) => Ok(None),
+            Err(SealFailure::Seal(SealError::Read(source))) => Err(WriteError::AttachmentFile { path, source }.into()),
+            Err(SealFailure::Seal(error)) => Err(error.into()),
+            Err(SealFailure::File(error)) => Err(error.into()),
+            Err(SealFailure::Stopped) => Err(ClientError::Contended),
+        }
+    }
+
+    /// Sends chunks until there are no more of them, and notes each that the node has.
+    async fn store(
+        &self,
+        chunks: &mut mpsc::Receiver<Chunk>,
+        acknowledged: &mut journal::Stored,
+        tell: &mut (impl FnMut(u64) + Send),
+    ) -> Result<(), ClientError> {
+        let mut storing = Storing::on(&self.node);
         while let Some(Chunk { number, bytes }) = chunks.recv().await {
             let Some(bytes) = bytes else {
                 tell(1);
@@ -300,25 +373,20 @@ impl Client {
             acknowledged.note(done)?;
             tell(1);
         }
-        let sealed = match sealing.await {
-            Ok(sealed) => sealed,
-            Err(stopped) => match stopped.try_into_panic() {
-                Ok(panic) => std::panic::resume_unwind(panic),
-                Err(_) => Err(SealFailure::Stopped),
-            },
-        };
-        match sealed {
-            Ok((sealed, manifest)) => {
-                self.node.put_block(Codec::DagCbor, &manifest).await?;
-                Ok(Some(sealed))
-            }
-            Err(SealFailure::Changed) => Ok(None),
-            Err(SealFailure::Seal(SealError::Read(source))) => Err(WriteError::AttachmentFile { path, source }.into()),
-            Err(SealFailure::Seal(error)) => Err(error.into()),
-            Err(SealFailure::File(error)) => Err(error.into()),
-            Err(SealFailure::Stopped) => Err(ClientError::Contended),
+        Ok(())
+    }
+}
+
+/// The links of an operation's record, from its kept manifest.
+fn links_of(entry: &Entry) -> Result<Option<Vec<Cid>>, ClientError> {
+    let manifest = entry.draft().submission.stored.map(|stored| stored.manifest);
+    for block in entry.blocks() {
+        let (cid, bytes) = block?;
+        if Some(cid) == manifest {
+            return Ok(Manifest::from_bytes(&bytes).ok().map(|manifest| manifest.links().to_vec()));
         }
     }
+    Ok(None)
 }
 
 /// Seals a file chunk by chunk. A chunk is handed on only when its hash is in the journal, durably. Returns the attachment and its manifest.

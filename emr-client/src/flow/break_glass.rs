@@ -101,7 +101,8 @@ impl Client {
             return Err(EmergencyError::NotAPatient(patient.account()).into());
         }
         let _turn = self.turn().await;
-        self.deliver_waiting().await?;
+        // Not what has files: an emergency does not wait until they are sent again.
+        self.deliver_revocations().await?;
         let intent = terms.intent(&patient);
         if let Some(earlier) = self.continue_intent(&intent).await?.and_then(Emergency::of) {
             return Ok(earlier);

@@ -4,7 +4,7 @@
 use alloy::primitives::Address;
 use emr_api::receipt;
 use emr_api::{NamedEpoch, Receipt, StoredAt, Submission};
-use emr_core::{Cid, GrantSlot, Role, UnixTime, cid::codec_of};
+use emr_core::{Cid, GrantSlot, UnixTime, cid::codec_of};
 use emr_rollup::operation::{Kind, Operation, OperationId, SignedOperation};
 
 pub use crate::flow::fate::{Fate, Resumed};
@@ -227,8 +227,8 @@ impl Client {
         lost_revocation(&self.redeliver(Others::Required).await?)
     }
 
-    /// Like [`Self::deliver_waiting`], for use before a revocation. An operation that the node does not take now stays in the outbox, unless it is
-    /// a revocation: the node may have places for revocations only.
+    /// Like [`Self::deliver_waiting`], for use before what must not wait: a revocation, or breaking the glass. An operation that the node does not
+    /// take now stays in the outbox, unless it is a revocation: the node may have places for revocations only. A record with files stays too.
     pub(crate) async fn deliver_revocations(&self) -> Result<(), ClientError> {
         lost_revocation(&self.redeliver(Others::MayWait).await?)
     }
@@ -238,7 +238,8 @@ impl Client {
     pub(crate) async fn redeliver(&self, others: Others) -> Result<Vec<Resumed>, ClientError> {
         let now = UnixTime::now();
         let waiting = |entry: &Entry| entry.receipt().is_none() && !entry.has_lapsed(now);
-        // The node reads all blocks of a record before it acknowledges it, and files may have to be sent again. No Revoke waits for that.
+        // The node reads all blocks of a record before it acknowledges it, and files may have to be sent again. No Revoke waits for that, and no
+        // emergency.
         let may_wait = |entry: &Entry| {
             others == Others::MayWait && !entry.kind().ends_rights() && !entry.draft().journals.is_empty()
         };
@@ -255,7 +256,7 @@ impl Client {
     }
 
     /// Continues everything that earlier runs signed: hands in what was not acknowledged, asks what became of the rest, and removes what
-    /// is settled. Records that were refused, returned or lapsed are kept: see [`Outbox::refused`](crate::profile::outbox::Outbox::refused). Call
+    /// is settled. A record with files that was not acknowledged waits for the next call that writes or reads. Records that were refused, returned or lapsed are kept: see [`Outbox::refused`](crate::profile::outbox::Outbox::refused). Call
     /// this at every start; a patient also calls [`Self::repair_directory`] after it. A newest block that is too old does not stop it: what was
     /// settled stays settled, and a revocation must not wait.
     ///
@@ -270,10 +271,12 @@ impl Client {
     pub(crate) async fn see_to_all(&self) -> Result<Vec<Resumed>, ClientError> {
         self.refresh_account().await?;
         let (mut resumed, mut owners, mut on_l1) = (Vec::new(), Owners::default(), OnL1::default());
+        let now = UnixTime::now();
         for entry in revocations_first(self.profile.outbox().entries()) {
-            // A patient's program does this before it revokes. The next flow that signs something else hands in what has files.
+            // Programs do this before they revoke or break the glass, and the files may have to be sent again. The next flow that writes or reads
+            // hands in what has files.
             let fate = match entry.receipt() {
-                None if self.keys.role() == Role::Patient && !entry.draft().journals.is_empty() => Fate::Waiting,
+                None if !entry.draft().journals.is_empty() && !entry.has_lapsed(now) => Fate::Waiting,
                 _ => Others::MayWait.or_waits(&entry, self.fate(&entry, &mut owners, &mut on_l1).await)?,
             };
             self.conclude(&entry, &fate)?;

@@ -118,6 +118,16 @@ pub enum WriteError {
         "the hospital no longer has the files of operation {0}, and what this program noted of them is gone: upload the record again"
     )]
     AttachmentLost(OperationId),
+    /// The files of a record are too large for a node.
+    #[error(
+        "the files take {} MiB when they are sealed, and a hospital takes {} MiB for one record: attach fewer or smaller files, and put the others into other records after this one is settled",
+        sealed.div_ceil(1 << 20),
+        emr_api::StorageAmount::NEW_ATTACHMENTS >> 20
+    )]
+    AttachmentsTooLarge {
+        /// What they take, in bytes.
+        sealed: u64,
+    },
     /// Two attachments have the same key.
     #[error("two attachments have the key {0}: give each its own")]
     SameAttachment(Key),

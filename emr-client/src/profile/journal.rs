@@ -78,8 +78,11 @@ impl Journals {
         self.disk.sync_folder(&self.folder).map_err(|error| FileError::io(&self.folder, error))?;
         let stored = durable::read(&place.stored(), MAX_STORED_BYTES)?.unwrap_or_default();
         let (stored, _) = stored.as_chunks::<4>();
-        let stored = stored.iter().map(|number| u32::from_be_bytes(*number)).collect();
-        Ok(Some(Journal { header, hashes: Hashes { disk: self.disk.clone(), place, known: chunks.to_vec() }, stored }))
+        let hashes = Hashes { disk: self.disk.clone(), place, known: chunks.to_vec() };
+        // A chunk is sent when its hash is known. Another number is damage.
+        let numbers = stored.iter().map(|number| u32::from_be_bytes(*number));
+        let stored = numbers.filter(|number| hashes.get(*number).is_some()).collect();
+        Ok(Some(Journal { header, hashes, stored }))
     }
 
     /// Begins a journal. Nothing may be left of an earlier one with this id.
@@ -163,14 +166,21 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// The list to which acknowledged chunks are added.
+    /// The list to which acknowledged chunks are added. A torn end is cut off: it would shift all numbers after it.
     ///
     /// # Errors
-    /// [`FileError`] if the file cannot be opened.
+    /// [`FileError`] if the file cannot be opened or cut.
     pub(crate) fn acknowledging(&self) -> Result<Stored, FileError> {
         let path = self.hashes.place.stored();
-        let file =
-            File::options().create(true).append(true).open(&path).map_err(|error| FileError::io(&path, error))?;
+        let open = || -> io::Result<File> {
+            let file = File::options().create(true).append(true).open(&path)?;
+            let length = file.metadata()?.len();
+            if length % 4 != 0 {
+                file.set_len(length - length % 4)?;
+            }
+            Ok(file)
+        };
+        let file = open().map_err(|error| FileError::io(&path, error))?;
         Ok(Stored { path, file })
     }
 }
@@ -263,10 +273,16 @@ mod tests {
         // A crash in the middle of the next write.
         let chunks = folder.path().join("uploads/a1.chunks");
         fs::write(&chunks, [&[1; 32][..], &[2; 32], &[3; 31]].concat())?;
-        fs::write(folder.path().join("uploads/a1.stored"), [0, 0, 0, 1, 0, 0])?;
+        fs::write(folder.path().join("uploads/a1.stored"), [0, 0, 0, 1, 0, 1])?;
         let mut journal = journals.find("a1")?.ok_or("begun")?;
         assert_eq!(journal.hashes.known, [[1; 32], [2; 32]]);
         assert_eq!(journal.stored, BTreeSet::from([1]));
+        // The next numbers are not shifted by it. The number of a chunk that was never sent is damage.
+        let mut stored = journal.acknowledging()?;
+        stored.note(0)?;
+        assert_eq!(journals.find("a1")?.ok_or("begun")?.stored, BTreeSet::from([0, 1]));
+        stored.note(256)?;
+        assert_eq!(journals.find("a1")?.ok_or("begun")?.stored, BTreeSet::from([0, 1]));
         journal.hashes.append(&[[4; 32]])?;
         assert_eq!(fs::read(&chunks)?, [[1; 32], [2; 32], [4; 32]].concat());
         // A new key knows nothing of what was sealed under the old one.

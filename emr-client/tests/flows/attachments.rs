@@ -16,6 +16,7 @@ use emr_api::OperationStatus;
 use emr_client::{
     Client, ClientError,
     flow::attach::{AttachmentContent, AttachmentSource},
+    flow::break_glass::EmergencyTerms,
     flow::next_version::EditClass,
     flow::retrieve::ReadError,
     flow::submit::Fate,
@@ -24,7 +25,7 @@ use emr_client::{
     verify::card::Card,
     verify::record::AuthenticRecord,
 };
-use emr_core::{Class, ClassMask, Record, RecordSlot, Rights, Value};
+use emr_core::{Class, ClassMask, Reason, Record, RecordSlot, Rights, UnixTime, Value};
 use emr_crypto::{CHUNK_BYTES, Manifest};
 use emr_ipfs::{Blockstore, DiskStore};
 
@@ -281,16 +282,69 @@ async fn signed_and_lapsed() -> TestResult<(Scene, Client, Card, tempfile::TempD
     Ok((scene, patient, card, blocks, file))
 }
 
+/// Only a call that writes or reads completes the record. Nobody waits for a gigabyte at the start, or in an emergency.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_signed_record_whose_blocks_lapsed_is_completed_by_the_next_run() -> TestResult {
+async fn a_signed_record_whose_blocks_lapsed_is_completed_by_the_next_run_that_writes() -> TestResult {
     let (scene, patient, card, _folder, file) = signed_and_lapsed().await?;
-    let doctor = scene.client(DOCTOR).await?;
+    let proxy = Proxy::new(scene.node.url())?;
+    let sent = count_blocks(&proxy, usize::MAX);
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
     let resumed = doctor.resume().await?;
-    assert!(matches!(&resumed[..], [one] if one.fate == Fate::Acknowledged), "{resumed:?}");
-    let record = read(&patient, &card, RecordSlot::new(0)?).await?;
-    assert!(saved(&patient, &record, 0, None).await? == fs::read(&file)?);
+    assert!(matches!(&resumed[..], [one] if one.fate == Fate::Waiting), "{resumed:?}");
+    let emergency = EmergencyTerms { class: Class::Summary, reason: Reason::Emergency, hours: 1 };
+    doctor.break_glass(&card, &emergency).await?;
+    assert_eq!(sent.load(Ordering::SeqCst), 0, "no block of the file is sent before the glass is broken");
+    assert!(patient.records(&card).await?.is_empty());
+
+    let other = doctor.upload(&card, Class::Laboratory, &record("another")).await?;
+    assert_eq!(other.slot.get(), 1, "the signed record goes first");
+    let signed = read(&patient, &card, RecordSlot::new(0)?).await?;
+    assert!(saved(&patient, &signed, 0, None).await? == fs::read(&file)?);
     // The same request is this record.
     assert_eq!(upload(&doctor, &card, "a scan", &[file]).await?.slot.get(), 0);
+    Ok(())
+}
+
+/// A patient's own record with a file was never handed in, and its time is over. It is undelivered then, and does not wait for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_patients_record_with_a_file_lapses_too() -> TestResult {
+    let scene = Scene::new().await?;
+    // The grant also published the patient's key directory.
+    drop(scene.with_a_doctor().await?);
+    let proxy = Proxy::new(scene.node.url())?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("scan.dcm");
+    fs::write(&file, content(CHUNK_BYTES, 5))?;
+    let patient = scene.client_at(PATIENT, &proxy.address).await?;
+    let card = handed_over(&patient);
+    proxy.set(|request, answer| {
+        (request.starts_with("POST /v1/operations ") && answer.is_empty()).then_some(Fault::LoseRequest)
+    });
+    upload(&patient, &card, "a scan", std::slice::from_ref(&file)).await.expect_err("no node");
+    let entries = patient.profile().outbox().entries();
+    let kept = entries.iter().find(|entry| !entry.draft().journals.is_empty()).ok_or("signed")?.draft().operation;
+    drop(patient);
+    proxy.clear();
+
+    // Weeks pass: what is kept says that the signature's time is over.
+    let mut changed = 0;
+    for name in fs::read_dir(scene.data_dir(PATIENT).join("outbox"))? {
+        let path = name?.path().join("entry.json");
+        let mut draft: serde_json::Value = serde_json::from_slice(&fs::read(&path)?)?;
+        if draft["journals"].as_array().is_some_and(|journals| !journals.is_empty()) {
+            let until = &mut draft["submission"]["signed"]["operation"]["valid_until"];
+            *until = serde_json::to_value(UnixTime::now().get() - 1)?;
+            fs::write(&path, serde_json::to_vec(&draft)?)?;
+            changed += 1;
+        }
+    }
+    assert_eq!(changed, 1);
+    let patient = scene.client_at(PATIENT, &proxy.address).await?;
+    let resumed = patient.resume().await?;
+    let of_record = resumed.iter().find(|one| one.operation == kept).ok_or("looked at")?;
+    assert_eq!(of_record.fate, Fate::Lapsed);
+    let refused: Vec<_> = patient.profile().outbox().refused().iter().map(|one| one.draft().operation).collect();
+    assert_eq!(refused, [kept]);
     Ok(())
 }
 
@@ -302,18 +356,101 @@ async fn a_record_whose_file_is_gone_or_changed_does_not_block_others() -> TestR
     changed[0] ^= 1;
     fs::write(&file, &changed)?;
     let doctor = scene.client(DOCTOR).await?;
-    let resumed = doctor.resume().await?;
-    assert!(
-        matches!(&resumed[..], [one] if matches!(&one.fate, Fate::Refused { reason } if reason.contains("changed"))),
-        "{resumed:?}"
-    );
-    assert_eq!(doctor.profile().outbox().refused().len(), 1);
     doctor.upload(&card, Class::Laboratory, &record("another")).await?;
+    let refused = doctor.profile().outbox().refused();
+    let reasons: Vec<_> = refused.iter().filter_map(|one| one.refusal()).map(|refusal| &*refusal.reason).collect();
+    assert!(matches!(&reasons[..], [reason] if reason.contains("changed")), "{reasons:?}");
     assert_eq!(patient.records(&card).await?.len(), 1);
     // The changed file is uploaded as a new record, under a new key.
     let written = upload(&doctor, &card, "a scan", &[file]).await?;
     let record = read(&patient, &card, written.slot).await?;
     assert!(saved(&patient, &record, 0, None).await? == changed);
+    Ok(())
+}
+
+/// A record is signed and kept. Its file changes, and the same command writes another record: that one has its own key and journal. When the file is
+/// back, the first record is completed with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_file_does_not_take_the_key_of_a_kept_record() -> TestResult {
+    let (scene, patient, card, _folder, file) = signed_and_lapsed().await?;
+    let before = fs::read(&file)?;
+    let mut changed = before.clone();
+    changed[7] ^= 1;
+    fs::write(&file, &changed)?;
+    File::options()
+        .write(true)
+        .open(&file)?
+        .set_modified(std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000))?;
+    let doctor = scene.client(DOCTOR).await?;
+    let second = upload(&doctor, &card, "a scan", std::slice::from_ref(&file)).await?;
+    let refused = doctor.profile().outbox().refused();
+    let [first] = &refused[..] else { return Err(format!("{refused:?}").into()) };
+    let [of_first] = &first.draft().journals[..] else { return Err("one file".into()) };
+    let entries = doctor.profile().outbox().entries();
+    let of_second = entries.iter().find(|entry| entry.draft().operation == second.acknowledged.operation);
+    assert_ne!(of_second.ok_or("kept")?.draft().journals, [of_first.clone()]);
+    let record = read(&patient, &card, second.slot).await?;
+    assert!(saved(&patient, &record, 0, None).await? == changed);
+
+    fs::write(&file, &before)?;
+    let again = doctor.retry(&card, first.draft().operation).await?;
+    assert_ne!(again.slot, second.slot);
+    let record = read(&patient, &card, again.slot).await?;
+    assert!(saved(&patient, &record, 0, None).await? == before);
+    Ok(())
+}
+
+/// The journal of a kept record forgot its chunks, as after a restored backup, and the file is another one. Nothing of it leaves under the old key.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_journal_that_is_not_the_records_sends_nothing() -> TestResult {
+    let (scene, _patient, card, _folder, file) = signed_and_lapsed().await?;
+    for name in fs::read_dir(scene.data_dir(DOCTOR).join("uploads"))? {
+        let path = name?.path();
+        if path.extension().is_some_and(|kind| kind == "chunks") {
+            fs::remove_file(&path)?;
+        }
+    }
+    let mut changed = fs::read(&file)?;
+    changed[7] ^= 1;
+    fs::write(&file, &changed)?;
+    let proxy = Proxy::new(scene.node.url())?;
+    let sent = count_blocks(&proxy, usize::MAX);
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    doctor.upload(&card, Class::Laboratory, &record("another")).await?;
+    // The blocks of the two records, and none of the file.
+    assert_eq!(sent.load(Ordering::SeqCst), 2 * RECORD_BLOCKS);
+    let refused = doctor.profile().outbox().refused();
+    let reasons: Vec<_> = refused.iter().filter_map(|one| one.refusal()).map(|refusal| &*refusal.reason).collect();
+    assert!(matches!(&reasons[..], [reason] if reason.contains("upload the record again")), "{reasons:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_no_node_takes_are_refused_before_anything_is_sent() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, doctor) = scene.with_a_doctor().await?;
+    drop(doctor);
+    let card = handed_over(&patient);
+    let proxy = Proxy::new(scene.node.url())?;
+    let sent = count_blocks(&proxy, usize::MAX);
+    let doctor = scene.client_at(DOCTOR, &proxy.address).await?;
+    let folder = tempfile::tempdir()?;
+    let sparse = |name: &str, size: u64| -> TestResult<PathBuf> {
+        let path = folder.path().join(name);
+        File::create(&path)?.set_len(size)?;
+        Ok(path)
+    };
+    let two = [sparse("one", 1 << 30)?, sparse("two", 1 << 30)?];
+    for files in [vec![sparse("large", 2017 << 20)?], two.to_vec()] {
+        let (record, sources) = named("scans", &files)?;
+        let refused = doctor.upload_with(&card, Class::Imaging, &record, sources, &|_| {}).await;
+        assert!(
+            matches!(refused, Err(ClientError::Write(WriteError::AttachmentsTooLarge { .. }))),
+            "{files:?}: {refused:?}"
+        );
+    }
+    assert_eq!(sent.load(Ordering::SeqCst), 0);
+    assert!(doctor.profile().outbox().entries().is_empty());
     Ok(())
 }
 

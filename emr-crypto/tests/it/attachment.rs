@@ -7,7 +7,8 @@ use std::sync::LazyLock;
 
 use cid::Cid;
 use emr_crypto::{
-    AttachmentKey, AttachmentSealer, CHUNK_BYTES, ContentKey, DecryptionFailed, Manifest, OpenError, SealError,
+    AttachmentKey, AttachmentSealer, AttachmentSize, CHUNK_BYTES, ContentKey, DecryptionFailed, Manifest, OpenError,
+    SealError,
 };
 use proptest::prelude::*;
 
@@ -40,6 +41,18 @@ fn part(attachment: &AttachmentKey, blocks: &Blocks, range: Range<u64>) -> Resul
 /// Four chunks and a bit, which padding makes five.
 static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| content(4 * CHUNK_BYTES + 99));
 static SEALED: LazyLock<(AttachmentKey, Blocks)> = LazyLock::new(|| sealed(&CONTENT));
+
+/// The size that is announced is that of the blocks, but for two bytes.
+#[test]
+fn the_size_is_known_before_sealing() {
+    for length in [0, 1, 4096, CHUNK_BYTES, CHUNK_BYTES + 1, 4 * CHUNK_BYTES + 99, 30 * CHUNK_BYTES] {
+        let (attachment, blocks) = sealed(&content(length));
+        let bytes: usize = blocks.0.values().map(Vec::len).sum();
+        let AttachmentSize { chunks, bytes: announced } = AttachmentSize::of(length as u64);
+        assert_eq!(chunks, links(&attachment, &blocks).len() as u64, "{length}");
+        assert!((bytes as u64..=bytes as u64 + 2).contains(&announced), "{length}: {announced}, not {bytes}");
+    }
+}
 
 #[test]
 fn every_edge_of_a_range_is_that_of_the_content() {

@@ -11,7 +11,7 @@
 //! A file gets its name only when it is complete: it is written and fsynced in `incoming`, then renamed, then the
 //! folder is fsynced. [`Disk`] does this. `tests/blockstore/power_cut.rs` shows that each sync is needed.
 
-use std::collections::{BTreeMap, BTreeSet, btree_map::Entry};
+use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -22,6 +22,7 @@ use emr_core::cid::{Codec, MAX_BLOCK_BYTES, codec_of, verify_block};
 use emr_durable::Disk;
 use futures::FutureExt;
 
+use super::kept::Kept;
 use crate::dag::{DagLimits, links, walk};
 use crate::{Blockstore, FreeSpace, StoreError, StoreFuture};
 
@@ -134,9 +135,8 @@ struct Files {
     incoming: PathBuf,
     blocks: PathBuf,
     pins: PathBuf,
-    /// The blocks under each pinned root, sorted. A delete fills this cache. It stays right, because a DAG never
-    /// changes.
-    under_pins: Mutex<BTreeMap<Cid, Vec<Cid>>>,
+    /// The blocks under pinned roots. A delete fills this cache. It stays right, because a DAG never changes.
+    kept: Mutex<Kept>,
     /// Keeps the shared lock.
     _lock: File,
 }
@@ -179,7 +179,7 @@ impl Files {
             incoming: folder.join("incoming"),
             blocks: folder.join("blocks"),
             pins: folder.join("pins"),
-            under_pins: Mutex::default(),
+            kept: Mutex::default(),
             _lock: lock,
         };
         let shards = (0..=u8::MAX).map(|byte| files.blocks.join(hex_byte(byte)));
@@ -271,32 +271,23 @@ impl Files {
         self.sync_folder(parent(&path))
     }
 
-    /// Whether a block is a pinned root or lies under one. Each pinned DAG is read once per process.
+    /// Whether a block is a pinned root or lies under one. Each block is read once per process.
     fn is_kept(&self, cid: &Cid) -> Result<bool, StoreError> {
         let pinned = self.pinned()?;
-        let mut under_pins = self.under_pins.lock().unwrap_or_else(PoisonError::into_inner);
-        under_pins.retain(|root, _| pinned.contains(root));
-        for root in pinned {
-            if let Entry::Vacant(unknown) = under_pins.entry(root) {
-                unknown.insert(self.under(root)?);
-            }
-        }
-        Ok(under_pins.values().any(|kept| kept.binary_search(cid).is_ok()))
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.follow(pinned, |cid| self.links_of(cid))?;
+        Ok(kept.contains(cid))
     }
 
-    /// The blocks under a root, sorted. Stops at blocks that are missing or damaged.
-    fn under(&self, root: Cid) -> Result<Vec<Cid>, StoreError> {
-        let (mut seen, mut waiting) = (BTreeSet::from([root]), vec![root]);
-        while let Some(cid) = waiting.pop() {
-            if codec_of(&cid).is_ok_and(|codec| codec == Codec::DagCbor) {
-                let bytes = match self.get(&cid) {
-                    Err(damaged) if damaged.is_not_found() || damaged.is_corrupt() => continue,
-                    got => got?,
-                };
-                waiting.extend(links(&cid, &bytes)?.into_iter().filter(|link| seen.insert(*link)));
-            }
+    /// The links of a block. None if it is missing or damaged.
+    fn links_of(&self, cid: &Cid) -> Result<Vec<Cid>, StoreError> {
+        if codec_of(cid).is_ok_and(|codec| codec == Codec::DagCbor) {
+            return match self.get(cid) {
+                Err(damaged) if damaged.is_not_found() || damaged.is_corrupt() => Ok(Vec::new()),
+                got => links(cid, &got?),
+            };
         }
-        Ok(seen.into_iter().collect())
+        Ok(Vec::new())
     }
 
     fn pinned(&self) -> Result<BTreeSet<Cid>, StoreError> {

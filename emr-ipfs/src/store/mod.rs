@@ -1,6 +1,7 @@
 //! The backends, one file each.
 
 mod disk;
+mod kept;
 mod kubo;
 
 pub use disk::DiskStore;

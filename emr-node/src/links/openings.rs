@@ -10,8 +10,11 @@ use redb::WriteTransaction;
 
 use super::{
     manage::close,
-    store::{Digest, FILES, LINKS, LinkStore, LinksError, OPENINGS, Row, encode, put, row},
+    store::{DUE, Digest, FILES, LINKS, LinkStore, LinksError, OPENINGS, Row, encode, put, row},
 };
+
+/// How long after the last guess its comparison is surely over, in seconds. If the node is killed before it, the sweep removes the files then.
+pub(super) const COMPARED_AFTER: u64 = 60;
 
 /// A guess that is counted as wrong, and not compared yet.
 #[derive(Debug)]
@@ -34,6 +37,15 @@ fn note(transaction: &WriteTransaction, digest: &Digest, row: &mut Row, line: &L
     if let Some(old) = row.next_line.checked_sub(LinkView::KEPT as u64 + 1) {
         openings.remove((*digest, old))?;
     }
+    Ok(())
+}
+
+/// Changes when the sweep has something to do with a link. The caller writes the row.
+fn set_due(transaction: &WriteTransaction, digest: &Digest, row: &mut Row, due: u64) -> Result<(), LinksError> {
+    let mut table = transaction.open_table(DUE)?;
+    table.remove((row.due, *digest))?;
+    row.due = due;
+    table.insert((row.due, *digest), ())?;
     Ok(())
 }
 
@@ -66,6 +78,11 @@ impl LinkStore {
             row.failed += 1;
             let opening = LinkOpening { at: now, recipient: recipient.to_owned(), outcome: LinkOutcome::WrongPasscode };
             note(transaction, digest, &mut row, &opening)?;
+            if row.remaining() == Some(0) {
+                let soon = now.get().saturating_add(COMPARED_AFTER);
+                let due = row.due.min(soon);
+                set_due(transaction, digest, &mut row, due)?;
+            }
             put(transaction, digest, &row)?;
             Ok(Attempt { digest: *digest, line, row })
         })
@@ -86,6 +103,8 @@ impl LinkStore {
             let line = LinkOpening { at: now, recipient: recipient.to_owned(), outcome: LinkOutcome::Opened };
             transaction.open_table(OPENINGS)?.insert((attempt.digest, attempt.line), encode(&line)?.as_slice())?;
             row.opened += 1;
+            let due = row.due_at_expiry();
+            set_due(transaction, &attempt.digest, &mut row, due)?;
             put(transaction, &attempt.digest, &row)?;
             Ok(row)
         })

@@ -151,6 +151,11 @@ impl Row {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
+    /// When its files are removed if nothing ends it before: in the second after the last one in which it is served.
+    pub(super) const fn due_at_expiry(&self) -> u64 {
+        self.expires.get() + 1
+    }
+
     /// How many wrong passcodes are left; `None` without a passcode.
     pub(super) const fn remaining(&self) -> Option<u32> {
         match self.access {

@@ -20,7 +20,8 @@ use super::{
     Links, Unopened, digest_of,
     locations::SECONDS,
     manage::KEPT_SECONDS,
-    store::{LinkStore, LinksError, Row},
+    openings::COMPARED_AFTER,
+    store::{FILES, LinkStore, LinksError, Row},
 };
 use crate::{mempool::Principal, request_error::RequestErrorKind};
 
@@ -183,6 +184,34 @@ fn a_kill_gives_no_guess_back() -> TestResult {
         assert_eq!(scene.view(1, number, at(0))?.remaining_attempts, Some(left));
     }
     assert!(scene.links.store.begin_attempt(&digest_of(&new.id), "x", at(0)).is_err());
+    Ok(())
+}
+
+/// The node is killed between the fifth guess and its comparison. The files do not stay until the link expires.
+#[test]
+fn a_kill_after_the_last_guess_leaves_no_files() -> TestResult {
+    let scene = Scene::new()?;
+    let new = with_passcode()?;
+    scene.make(1, &new)?;
+    let digest = digest_of(&new.id);
+    let is_stored = |scene: &Scene| {
+        scene.links.store.read(|transaction| Ok(transaction.open_table(FILES)?.get((digest, 0))?.is_some()))
+    };
+    // A right passcode as the fifth: the link goes on to its expiry.
+    for _ in 0..4 {
+        scene.links.store.begin_attempt(&digest, "x", at(0))?;
+    }
+    let right = scene.links.store.begin_attempt(&digest, "x", at(0))?;
+    scene.links.store.attempt_was_right(&right, "x", at(0))?;
+    assert_eq!(scene.links.store.sweep(at(COMPARED_AFTER))?, 0);
+    assert!(is_stored(&scene)?);
+
+    scene.links.store.begin_attempt(&digest, "x", at(100))?;
+    let scene = scene.killed();
+    assert_eq!(scene.links.store.sweep(at(100 + COMPARED_AFTER - 1))?, 0);
+    assert!(is_stored(&scene)?, "the comparison may still go on");
+    assert_eq!(scene.links.store.sweep(at(100 + COMPARED_AFTER))?, 1);
+    assert!(!is_stored(&scene)?);
     Ok(())
 }
 

@@ -85,7 +85,42 @@ impl NodeState {
         reader == patient || self.live_grants(patient, reader, now).any(|(_, grant)| opens(&grant, class))
     }
 
+    /// Like [`Self::may_read`], for a record that the caller names without its class. `missing` is the answer to an account that may not learn the
+    /// class: no live grant of it covers the class, and it never could read it.
+    ///
+    /// # Errors
+    /// [`RequestError`].
+    pub(crate) fn may_read_named(
+        &self,
+        reader: AccountIndex,
+        patient: AccountIndex,
+        class: Class,
+        now: UnixTime,
+        missing: impl FnOnce() -> RequestError,
+    ) -> Result<(), RequestError> {
+        let refused = match self.may_read(reader, patient, class, now) {
+            Ok(()) => return Ok(()),
+            Err(refused) => refused,
+        };
+        // A grant to write counts: its holder sees the record in the list.
+        let is_listed = self.live_grants(patient, reader, now).any(|(_, grant)| grant.scope.contains(class));
+        if is_listed || self.once_read(reader, patient, class, now).is_some() { Err(refused) } else { Err(missing()) }
+    }
+
     fn why_not(&self, reader: AccountIndex, patient: AccountIndex, class: Class, now: UnixTime) -> RequestError {
+        self.once_read(reader, patient, class, now).unwrap_or_else(|| {
+            RequestError::forbidden(format!("there is no grant to read {class}: ask the patient for one"))
+        })
+    }
+
+    /// Why an account that could read a class once cannot do so any more. `None` if it never could.
+    fn once_read(
+        &self,
+        reader: AccountIndex,
+        patient: AccountIndex,
+        class: Class,
+        now: UnixTime,
+    ) -> Option<RequestError> {
         let org = self.soft.identity(reader).and_then(|identity| identity.org);
         let names = |ledger: &Ledger| {
             let grants = ledger.patient(patient).into_iter().flat_map(|leaves| leaves.grants.values());
@@ -96,18 +131,14 @@ impl NodeState {
             })
         };
         if names(&self.soft) {
-            return RequestError::forbidden(format!(
-                "the grant for {class} has expired: ask the patient for a new one"
-            ));
+            let expired = format!("the grant for {class} has expired: ask the patient for a new one");
+            return Some(RequestError::forbidden(expired));
         }
         let accounts = [Some(reader), org].into_iter().flatten();
-        if accounts.into_iter().any(|account| self.history.could_read(patient, account, class)) {
-            return RequestError::new(
-                RequestErrorKind::Revoked,
-                format!("the patient has ended the grant for {class}: nothing more of it is served"),
-            );
-        }
-        RequestError::forbidden(format!("there is no grant to read {class}: ask the patient for one"))
+        accounts.into_iter().any(|account| self.history.could_read(patient, account, class)).then(|| {
+            let ended = format!("the patient has ended the grant for {class}: nothing more of it is served");
+            RequestError::new(RequestErrorKind::Revoked, ended)
+        })
     }
 
     /// Whether the account is the patient, or the patient ever granted anything to it or to its organisation.
@@ -146,7 +177,8 @@ impl NodeState {
                 Err(RequestError::not_found("there is no such block here"))
             }
             BlockReference::Record { slot, class, .. } => {
-                self.may_read(account, patient, class, now)?;
+                let missing = || RequestError::not_found("there is no such block here");
+                self.may_read_named(account, patient, class, now, missing)?;
                 let leaf = self.soft.patient(patient).and_then(|leaves| leaves.records.get(&slot));
                 if account != patient && leaf.is_some_and(|leaf| leaf.status == RecordStatus::Tombstone) {
                     return Err(RequestError::not_found("the record was deleted"));

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use emr_api::StorageAmount;
 use emr_core::{AccountIndex, Codec};
 use emr_crypto::KeyDirectory;
 use emr_ipfs::Cid;
@@ -54,7 +55,7 @@ pub(crate) struct Quotas {
 impl Quotas {
     /// The limits for records allow one block for each 64 KiB. Clients cut attachments into blocks of 256 KiB.
     pub(crate) const DEFAULT: Self = Self {
-        staged: Usage { bytes: 2 * GIB, blocks: 16_384 },
+        staged: Usage { bytes: StorageAmount::STAGED.bytes, blocks: StorageAmount::STAGED.blocks },
         staged_by_all: Usage { bytes: 16 * GIB, blocks: 131_072 },
         directories: Usage { bytes: 32 << 20, blocks: 1024 },
         least_directories: Usage { bytes: 512 << 10, blocks: 16 },

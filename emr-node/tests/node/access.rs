@@ -219,3 +219,30 @@ async fn who_uses_a_patients_space_is_shown_to_the_patient() -> Outcome {
     scene.node.shutdown().await;
     Ok(())
 }
+
+/// Somebody who may read one class does not learn in which class another record is, by its slot or by a block of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_is_not_named_to_somebody_who_may_not_know_it() -> Outcome {
+    let scene = World::populated().await?;
+    let (patient, stranger, accounts) = (&scene.patient, &scene.stranger, scene.accounts);
+    let record = patient.upload(&[b"potassium 4.1"]).await?;
+    patient.submit(&patient.put_record(accounts.patient, 0, Class::Laboratory, &record)).await?;
+    patient.grant(FIRST, accounts.stranger, Rights::READ, &[Class::Summary], next_year()).await?;
+    let records = format!("v1/patients/{}/records", accounts.patient);
+    assert_eq!(stranger.get::<Vec<RecordSummary>>(&records).await?.len(), 0);
+    let hidden = stranger.get::<RecordView>(&format!("{records}/0")).await.expect_err("must be refused");
+    let none = stranger.get::<RecordView>(&format!("{records}/1")).await.expect_err("no such record");
+    assert_eq!((hidden.status, &hidden.code), (none.status, &none.code), "both look the same");
+    let message = hidden.to_string();
+    assert!(!message.contains(Class::Laboratory.name()), "{message}");
+    assert_eq!(code(stranger.block(&record).await), "not-found");
+    // Who could read it once learns that the right has ended.
+    let both = [Class::Summary, Class::Laboratory];
+    patient.grant(FIRST, accounts.stranger, Rights::READ, &both, next_year()).await?;
+    assert_eq!(code(stranger.block(&record).await), "unavailable");
+    patient.grant(FIRST, accounts.stranger, Rights::READ, &[Class::Summary], next_year()).await?;
+    assert_eq!(code(stranger.get::<RecordView>(&format!("{records}/0")).await), "revoked");
+    assert_eq!(code(stranger.block(&record).await), "revoked");
+    scene.node.shutdown().await;
+    Ok(())
+}

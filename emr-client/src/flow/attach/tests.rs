@@ -157,3 +157,17 @@ fn what_is_not_a_file_is_refused() -> TestResult {
     }
     Ok(())
 }
+
+/// A node takes 2 GiB of one account before a record refers to it. Padding and tags count.
+#[test]
+fn what_a_node_does_not_take_is_refused_before_it_is_sent() -> TestResult {
+    const MIB: u64 = 1 << 20;
+    check_room([])?;
+    check_room([1952 * MIB])?;
+    check_room([960 * MIB, 960 * MIB, 0])?;
+    for too_large in [vec![1952 * MIB + 1], vec![3 << 30], vec![1024 * MIB, 1024 * MIB], vec![u64::MAX, u64::MAX]] {
+        let refused = check_room(too_large.clone()).expect_err("too large");
+        assert!(refused.to_string().contains("1968 MiB for one record"), "{too_large:?}: {refused}");
+    }
+    Ok(())
+}

@@ -130,7 +130,7 @@ pub(super) async fn record(
     }
     let missing = || RequestError::not_found(format!("patient {patient} has no record in slot {slot}"));
     let leaf = state.soft.patient(patient).and_then(|leaves| leaves.records.get(&slot)).ok_or_else(missing)?;
-    state.may_read(account.index(), patient, leaf.class, now)?;
+    state.may_read_named(account.index(), patient, leaf.class, now, missing)?;
     let author = state.soft.identity(leaf.author).ok_or_else(missing)?;
     let settled = state.settled.patient(patient);
     let proof = settled.filter(|leaves| leaves.records.get(&slot) == Some(leaf)).and_then(|_| {

@@ -328,8 +328,9 @@ impl Part {
         let (Some(attachment), Some(file)) = (self.attachment, output) else {
             return records::output(client, (name, retrieved), output, json).await;
         };
+        self.save(client, (name, retrieved.unproven()), (attachment, file), json).await?;
         records::warn_if_unsettled(name, retrieved);
-        self.save(client, (name, retrieved.unproven()), (attachment, file), json).await
+        Ok(())
     }
 
     /// The same for an earlier version.

@@ -161,7 +161,7 @@ impl Export {
     fn place(&self, disk: &Disk, files: Files) -> Result<Vec<Output>, Failure> {
         let failed = |error: io::Error| unwritable(&self.ndjson, &error);
         let staged = files.finish().map_err(failed)?;
-        for (resource_type, _) in &staged {
+        for resource_type in staged.keys() {
             self.check_free(&file_name(resource_type))?;
         }
         let mut output = Vec::new();
@@ -286,8 +286,8 @@ async fn document(
     match client.document(record.authentic()).await {
         Ok(document) => Ok(Ok(document)),
         Err(ClientError::Read(ReadError::Document { source, .. })) => {
-            let contradicts = matches!(source, ExportError::Fhir(fhir::FhirError::Contradicts(_)));
-            Ok(Err((one_line(&source), contradicts)))
+            let contradicts = matches!(*source, ExportError::Fhir(fhir::FhirError::Contradicts(_)));
+            Ok(Err((one_line(&*source), contradicts)))
         }
         Err(error @ ClientError::Read(ReadError::LargeDocument { .. })) => Ok(Err((one_line(&error), false))),
         Err(error) if error.kind() == ErrorKind::Unverified => Ok(Err((one_line(&error), true))),

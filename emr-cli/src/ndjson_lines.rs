@@ -330,8 +330,10 @@ mod tests {
 
     type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
+    type Taken = (String, Class);
+
     /// Writes files, and returns each taken line with its class, and what was refused.
-    fn surveyed(files: &[(&str, &str)], choice: Choice) -> TestResult<(Vec<(String, Class)>, Vec<Refused>)> {
+    fn surveyed(files: &[(&str, &str)], choice: Choice) -> TestResult<(Vec<Taken>, Vec<Refused>)> {
         let folder = tempfile::tempdir()?;
         let mut paths = Vec::new();
         for (name, text) in files {

@@ -174,7 +174,7 @@ fn each_type_takes_its_values_only() -> Result<(), Anything> {
 fn codes_systems_counts_and_commensurable_units() -> Result<(), Anything> {
     let observation = glucose(mmol("5")?);
     let check = |field: Json| -> Result<Vec<&'static str>, Anything> {
-        let report = profile(&json!([field]))?.check(&bundle_with(&[observation.clone()])?);
+        let report = profile(&json!([field]))?.check(&bundle_with(std::slice::from_ref(&observation))?);
         Ok(report.violations.iter().map(|violation| violation.problem.name()).collect())
     };
     let code = |rest: Json| json!({ "key": "code.coding.*", "value": rest });

@@ -343,7 +343,8 @@ fn run(part: &str, advice: &'static str, command: &mut Command) -> Result<(), Pa
         status,
         advice,
     };
-    match command.status() {
+    // stdout is for the parts' paths alone, which a shell evaluates.
+    match command.stdout(io::stderr()).status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(failed(status.to_string(), command)),
         Err(error) => Err(failed(error.to_string(), command)),

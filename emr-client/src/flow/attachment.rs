@@ -55,7 +55,7 @@ impl Place {
         let Self { slot, number, .. } = *self;
         opened.map_err(|source| match source {
             OpenError::Range { length } => ReadError::NoSuchBytes { slot, number, length }.into(),
-            source => ReadError::Attachment { slot, number, source }.into(),
+            source => ReadError::Attachment { slot, number, source: Box::new(source) }.into(),
         })
     }
 }

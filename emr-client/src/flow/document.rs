@@ -31,7 +31,7 @@ impl Client {
         let content_of = |key: &Key, _: &_| contents.get(key).map(Vec::as_slice).ok_or(io::ErrorKind::NotFound);
         let mut document = Vec::new();
         fhir::export_to(record.record(), |key, file| content_of(key, file).map_err(io::Error::from), &mut document)
-            .map_err(|source| ReadError::Document { slot, source })?;
+            .map_err(|source| ReadError::Document { slot, source: Box::new(source) })?;
         Ok(document)
     }
 }

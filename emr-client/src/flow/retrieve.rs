@@ -82,7 +82,7 @@ pub enum ReadError {
         slot: RecordSlot,
         /// The cause.
         #[source]
-        source: ExportError<std::io::Error>,
+        source: Box<ExportError<std::io::Error>>,
     },
     /// The files in the document are too large for one.
     #[error(
@@ -126,7 +126,7 @@ pub enum ReadError {
         number: usize,
         /// The cause.
         #[source]
-        source: OpenError<Missing>,
+        source: Box<OpenError<Missing>>,
     },
     /// The manifest lists more blocks or bytes than a record can have.
     #[error("record {0} claims more blocks than a record can have: do not rely on its author")]

@@ -175,8 +175,9 @@ impl Journal {
         let open = || -> io::Result<File> {
             let file = File::options().create(true).append(true).open(&path)?;
             let length = file.metadata()?.len();
-            if length % 4 != 0 {
-                file.set_len(length - length % 4)?;
+            let whole = length - length % 4;
+            if whole < length {
+                file.set_len(whole)?;
             }
             Ok(file)
         };

@@ -178,9 +178,9 @@ async fn a_lying_node_is_found_out() -> TestResult {
     let exchanged = other.clone();
     // What the node does, and whether a reader finds it too: a reader has no proof of times and of how long a record is.
     let lies: Vec<(&str, bool, Lie)> = vec![
-        ("omits the newest", true, Box::new(|rows| drop(rows.remove(0)))),
+        ("omits the newest", true, Box::new(|rows| _ = rows.remove(0))),
         // To a reader it may be a version of another class: it is listed as unproved from there on.
-        ("omits one", false, Box::new(|rows| drop(rows.remove(1)))),
+        ("omits one", false, Box::new(|rows| _ = rows.remove(1))),
         ("exchanges two", true, Box::new(|rows| rows.swap(1, 2))),
         ("lists nothing", true, Box::new(Vec::clear)),
         ("lists one twice", true, Box::new(|rows| rows.push(rows[2].clone()))),

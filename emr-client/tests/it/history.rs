@@ -178,10 +178,10 @@ fn each_version_names_the_one_before_it() -> TestResult {
 fn a_node_cannot_leave_out_swap_or_repeat_a_revision() {
     let past = Past::lived();
     assert_eq!(past.after(Vec::clear), HistoryError::Newest);
-    assert_eq!(past.after(|rows| drop(rows.remove(0))), HistoryError::Newest);
+    assert_eq!(past.after(|rows| _ = rows.remove(0)), HistoryError::Newest);
     for place in 1..4 {
         let omitted = HistoryError::Omitted(revision(4 - place as u64));
-        assert_eq!(past.after(|rows| drop(rows.remove(place))), omitted);
+        assert_eq!(past.after(|rows| _ = rows.remove(place)), omitted);
     }
     assert_eq!(past.after(|rows| rows.truncate(2)), HistoryError::Omitted(revision(1)));
     assert_eq!(past.after(|rows| rows.swap(0, 1)), HistoryError::Newest);

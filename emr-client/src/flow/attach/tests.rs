@@ -7,6 +7,8 @@ use emr_durable::Disk;
 use super::*;
 use crate::profile::journal::Journals;
 
+/// The bytes of chunks by number; `None` for those that the node has.
+type Taken = BTreeMap<u32, Option<Vec<u8>>>;
 type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
 
 const ID: &str = "a1";
@@ -47,7 +49,7 @@ impl Desk {
     }
 
     /// Seals the file and takes at most this many chunks. Returns their bytes by number.
-    fn seal(&self, most: usize) -> TestResult<(Sealed, BTreeMap<u32, Option<Vec<u8>>>)> {
+    fn seal(&self, most: usize) -> TestResult<(Sealed, Taken)> {
         let journal = self.journals.find(ID)?.ok_or("begun")?;
         let Journal { hashes, stored, .. } = journal;
         let (header, key) = (header(&self.path())?, self.key.clone());

@@ -1,19 +1,23 @@
 //! From FHIR JSON to fields.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::fmt::Write;
 
+use super::fields::{Fields, Member, by_decimal_text};
+use super::fold::fold;
 use super::json::{Scanner, Start};
 use super::media_type::media_type;
 use super::{FhirError, MAX_BYTES, MAX_DEPTH, MAX_MEMBERS};
 use crate::key::Key;
 use crate::record::Record;
-use crate::value::{Code, DateTime, Decimal, Quantity, Value};
+use crate::value::{DateTime, Value};
 
 /// A resource as fields, without the texts at places for files.
 pub(super) struct Flat<'a> {
     resource_type: String,
-    fields: Vec<(String, Value)>,
+    /// Those at places have no value.
+    fields: Fields,
     /// The places for files, in the order of the document.
     pub(super) places: Vec<Place<'a>>,
 }
@@ -21,7 +25,8 @@ pub(super) struct Flat<'a> {
 /// Where FHIR puts the content of a file: a string without escapes that is the member `data` of an object, beside a
 /// string `contentType` or in a Binary.
 pub(super) struct Place<'a> {
-    path: String,
+    /// The number of the field.
+    field: usize,
     /// Where the text starts in the document, after the quotation mark.
     pub(super) at: usize,
     /// The text, which is base64 in valid documents.
@@ -38,18 +43,17 @@ impl Flat<'_> {
 
     /// The key of a place.
     pub(super) fn key(&self, place: &Place<'_>) -> Result<Key, FhirError> {
-        Ok(Key::new(format!("{}.{}", self.resource_type, place.path))?)
+        Ok(Key::new(format!("{}.{}", self.resource_type, self.fields.path(place.field)))?)
     }
 
     /// Makes a text field of the text at a place.
     pub(super) fn keep(&mut self, place: Place<'_>) {
-        self.fields.push((place.path, scalar(Cow::Borrowed(place.text))));
+        self.fields.set(place.field, scalar(Cow::Borrowed(place.text)));
     }
 
     /// The fields. Keys start with the resource's type. Places that are still there give no field.
     pub(super) fn into_fields(self) -> Result<BTreeMap<Key, Value>, FhirError> {
-        let key = |path: String| Key::new(format!("{}.{path}", self.resource_type));
-        self.fields.into_iter().map(|(path, value)| Ok((key(path)?, value))).collect()
+        Ok(self.fields.under(&self.resource_type)?)
     }
 }
 
@@ -73,8 +77,10 @@ pub(super) fn flatten(document: &[u8]) -> Result<Flat<'_>, FhirError> {
     let mut flattener = Flattener {
         scanner: Scanner::new(document)?,
         path: String::new(),
-        fields: Vec::new(),
+        fields: Fields::default(),
         places: Vec::new(),
+        members: Vec::new(),
+        ends: Vec::new(),
         budget: Record::MAX_BYTES,
         containers: Record::MAX_FIELDS,
     };
@@ -85,11 +91,11 @@ pub(super) fn flatten(document: &[u8]) -> Result<Flat<'_>, FhirError> {
     flattener.scanner.end()?;
 
     let Flattener { fields, mut places, .. } = flattener;
-    let resource_type = fields.iter().find_map(|(path, value)| match value {
-        Value::Text(name) if path == "resourceType" => Some(name.clone()),
-        _ => None,
-    });
-    let resource_type = resource_type.ok_or(FhirError::NotFhir)?;
+    let stated = (0..fields.len()).find(|field| fields.path(*field) == "resourceType");
+    let resource_type = match stated.and_then(|field| fields.value(field)) {
+        Some(Value::Text(name)) => name.clone(),
+        _ => return Err(FhirError::NotFhir),
+    };
     if !fhirkit::r4::RESOURCE_TYPES.contains(&resource_type.as_str()) {
         return Err(FhirError::UnknownResource(resource_type.chars().take(80).collect()));
     }
@@ -110,8 +116,12 @@ struct Flattener<'a> {
     scanner: Scanner<'a>,
     /// The path of the scanner's position.
     path: String,
-    fields: Vec<(String, Value)>,
+    fields: Fields,
     places: Vec<Place<'a>>,
+    /// The members so far of every open object: those of the innermost one last, in the order of their names.
+    members: Vec<Member<'a>>,
+    /// The number of fields at the end of each item so far of every open array, those of the innermost one last.
+    ends: Vec<usize>,
     /// How many more bytes of paths and values are allowed.
     budget: usize,
     /// How many more objects and arrays are allowed. The limit is that of fields.
@@ -136,16 +146,17 @@ impl<'a> Flattener<'a> {
         };
         let size = if let Value::Text(text) = &value { text.len() } else { 0 };
         self.count(size)?;
-        self.fields.push((self.path.clone(), value));
+        self.fields.push(&self.path, Some(value));
         Ok(())
     }
 
     /// Reads the member `data`. Returns the text and its position if it is a string without escapes: then its object
-    /// decides what becomes of it.
+    /// decides what becomes of it, and the field has no value until then.
     fn data(&mut self, depth: usize) -> Result<Option<(usize, &'a str)>, FhirError> {
         match self.scanner.value()? {
             Start::String(Cow::Borrowed(text)) => {
                 self.count(text.len())?;
+                self.fields.push(&self.path, None);
                 Ok(Some((self.scanner.before_quotation_mark() - text.len(), text)))
             }
             start => self.rest(start, depth).map(|()| None),
@@ -156,7 +167,8 @@ impl<'a> Flattener<'a> {
     /// decimal.
     fn number(&self, number: &str) -> Result<Value, FhirError> {
         match number.parse::<i64>() {
-            Ok(integer) if integer.to_string() == number => Ok(Value::Integer(integer)),
+            // Of JSON's integers, only this one has a shorter form.
+            Ok(integer) if number != "-0" => Ok(Value::Integer(integer)),
             _ => number
                 .parse()
                 .map(Value::Decimal)
@@ -168,33 +180,29 @@ impl<'a> Flattener<'a> {
     fn count(&mut self, value: usize) -> Result<(), FhirError> {
         let size = self.path.len() + value;
         self.budget = self.budget.checked_sub(size).ok_or(FhirError::TooManyFields)?;
-        if self.fields.len() + self.places.len() >= Record::MAX_FIELDS {
+        if self.fields.len() >= Record::MAX_FIELDS {
             return Err(FhirError::TooManyFields);
         }
         Ok(())
     }
 
-    /// Runs `inner` with the path extended by one segment.
+    /// Runs `inner` with the path extended by one segment, which `append` writes.
     fn under<T>(
         &mut self,
-        segment: &str,
+        append: impl FnOnce(&mut String),
         inner: impl FnOnce(&mut Self) -> Result<T, FhirError>,
     ) -> Result<T, FhirError> {
         let len = self.path.len();
-        self.extend(segment);
+        if len > 0 {
+            self.path.push('.');
+        }
+        append(&mut self.path);
         if self.path.len() > Key::MAX_BYTES {
             return Err(crate::key::KeyError::TooLong(self.path.len()).into());
         }
         let result = inner(self)?;
         self.path.truncate(len);
         Ok(result)
-    }
-
-    fn extend(&mut self, segment: &str) {
-        if !self.path.is_empty() {
-            self.path.push('.');
-        }
-        self.path.push_str(segment);
     }
 
     /// Checks depth and number of containers where an object or array opens.
@@ -218,9 +226,8 @@ impl<'a> Flattener<'a> {
         if self.scanner.next_is("}") {
             return Err(self.invalid("is an empty object: leave the element out"));
         }
-        let first = self.fields.len();
-        let mut names = BTreeSet::new();
-        let (mut data, mut content_type, mut resource_type) = (None, None, None);
+        let (first, first_member) = (self.fields.len(), self.members.len());
+        let mut data = None;
         loop {
             let name = self.scanner.name()?;
             let is_element = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -229,62 +236,41 @@ impl<'a> Flattener<'a> {
                 return Err(self.invalid("has a member whose name no FHIR element has: remove it"));
             }
             self.scanner.require(":", "a colon")?;
-            if names.len() == MAX_MEMBERS {
+            let members = &self.members[first_member..];
+            if members.len() == MAX_MEMBERS {
                 return Err(FhirError::TooManyMembers { path: self.path.clone() });
             }
-            if names.contains(&name) {
-                return self.under(&name, |here| Err(FhirError::Duplicate { path: here.path.clone() }));
-            }
-            let at = self.fields.len();
+            let append = |path: &mut String| path.push_str(&name);
+            let Err(position) = members.binary_search_by(|member| member.name.cmp(&name)) else {
+                return self.under(append, |here| Err(FhirError::Duplicate { path: here.path.clone() }));
+            };
+            let start = self.fields.len();
             match &*name {
-                "data" => data = self.under(&name, |here| here.data(depth))?,
-                _ => self.under(&name, |here| here.value(depth))?,
+                "data" => data = self.under(append, |here| here.data(depth))?.map(|(at, text)| (start, at, text)),
+                _ => self.under(append, |here| here.value(depth))?,
             }
-            match &*name {
-                "contentType" => content_type = Some(at),
-                "resourceType" => resource_type = Some(at),
-                _ => {}
-            }
-            names.insert(name);
+            let fields = start..self.fields.len();
+            self.members.insert(first_member + position, Member { name, fields });
             if !self.scanner.next_is(",") {
                 break;
             }
         }
         self.scanner.require("}", "a comma or a closing brace")?;
-        if let Some((at, text)) = data {
-            let content_type = content_type.and_then(|field| self.string(field, "contentType"));
-            let in_binary = resource_type.and_then(|field| self.string(field, "resourceType")) == Some("Binary");
-            let media_type = (content_type.is_some() || in_binary).then(|| media_type(content_type));
-            self.end_data(at, text, media_type);
+        let members = self.members.drain(first_member..);
+        let members = members.as_slice();
+        if let Some((field, at, text)) = data {
+            match stated_media_type(&self.fields, &self.path, members) {
+                Some(media_type) => self.places.push(Place { field, at, text, media_type }),
+                None => self.fields.set(field, scalar(Cow::Borrowed(text))),
+            }
         }
-        if depth > 1 {
-            self.fold(first, names.len());
+        if depth > 1 && fold(&mut self.fields, &self.path, first, members) {
+            return Ok(());
+        }
+        if !members.is_sorted_by_key(|member| member.fields.start) {
+            self.fields.arrange(first, members.iter().map(|member| member.fields.clone()));
         }
         Ok(())
-    }
-
-    /// The text of the member `name` of the current object, if it is a string. `field` is where its first field would
-    /// be.
-    fn string(&self, field: usize, name: &str) -> Option<&str> {
-        let (path, value) = self.fields.get(field)?;
-        let is_member = path[self.path.len()..].trim_start_matches('.') == name;
-        match value {
-            Value::Text(text) if is_member => Some(text),
-            Value::DateTime(text) if is_member => Some(text.as_str()),
-            _ => None,
-        }
-    }
-
-    /// Decides at the end of an object what its member `data` is: a place for a file if there is a media type.
-    fn end_data(&mut self, at: usize, text: &'a str, media_type: Option<String>) {
-        let len = self.path.len();
-        self.extend("data");
-        let path = self.path.clone();
-        self.path.truncate(len);
-        match media_type {
-            Some(media_type) => self.places.push(Place { path, at, text, media_type }),
-            None => self.fields.push((path, scalar(Cow::Borrowed(text)))),
-        }
     }
 
     /// Reads an array whose `[` has been read.
@@ -293,80 +279,73 @@ impl<'a> Flattener<'a> {
         if self.scanner.next_is("]") {
             return Err(self.invalid("is an empty array: leave the element out"));
         }
+        let (first, first_end) = (self.fields.len(), self.ends.len());
         for index in 0_usize.. {
             if self.scanner.next_is("[") {
                 return Err(self.invalid("is an array of arrays: FHIR has none"));
             }
-            self.under(&index.to_string(), |here| here.value(depth))?;
+            let append = |path: &mut String| write!(path, "{index}").expect("a text takes every number");
+            self.under(append, |here| here.value(depth))?;
+            self.ends.push(self.fields.len());
             if !self.scanner.next_is(",") {
                 break;
             }
         }
-        self.scanner.require("]", "a comma or a closing bracket")
-    }
-
-    /// Folds an object into one code or quantity if its members say nothing else. The members are the fields from
-    /// `first` on.
-    fn fold(&mut self, first: usize, members: usize) {
-        let fields = &self.fields[first..];
-        if fields.len() != members || members > 4 {
-            return;
+        self.scanner.require("]", "a comma or a closing bracket")?;
+        let ends = self.ends.drain(first_end..);
+        let ends = ends.as_slice();
+        // Up to ten items are in the order of their texts.
+        if ends.len() > 10 {
+            let item = |index: usize| index.checked_sub(1).map_or(first, |before| ends[before])..ends[index];
+            self.fields.arrange(first, by_decimal_text(ends.len()).map(item));
         }
-        let mut parts = BTreeMap::new();
-        for (path, value) in fields {
-            // A member with a scalar value has one segment; the content of an object or array has more.
-            match path[self.path.len()..].trim_start_matches('.') {
-                name if name.contains('.') => return,
-                name => parts.insert(name, value),
-            };
-        }
-        if let Some(value) = code(&parts).or_else(|| quantity(&parts)) {
-            self.fields.truncate(first);
-            self.fields.push((self.path.clone(), value));
-        }
+        Ok(())
     }
 }
 
-/// A code, if the members are the texts `system` and `code` and at most `display` besides.
-fn code(parts: &BTreeMap<&str, &Value>) -> Option<Value> {
-    let mut texts = Texts::of(parts)?;
-    let (system, code, display) = (texts.take("system")?, texts.take("code")?, texts.take("display"));
-    texts.none_left().then_some(Value::Code(Code { system, code, display }))
-}
-
-/// A quantity, if the members are a number `value` and texts among `unit`, `system` and `code`, at least `unit` or
-/// `code`.
-fn quantity(parts: &BTreeMap<&str, &Value>) -> Option<Value> {
-    let value: Decimal = match parts.get("value")? {
-        Value::Integer(value) => value.to_string().parse().ok()?,
-        Value::Decimal(value) => value.clone(),
-        _ => return None,
-    };
-    let mut others = parts.clone();
-    others.remove("value");
-    let mut texts = Texts::of(&others)?;
-    let (unit, system, code) = (texts.take("unit"), texts.take("system"), texts.take("code"));
-    let complete = texts.none_left() && (unit.is_some() || code.is_some());
-    complete.then_some(Value::Quantity(Quantity { value, unit, system, code }))
-}
-
-/// The members of an object whose members are all text.
-struct Texts<'a>(BTreeMap<&'a str, &'a String>);
-
-impl<'a> Texts<'a> {
-    fn of(parts: &BTreeMap<&'a str, &'a Value>) -> Option<Self> {
-        let text = |(name, value): (&&'a str, &&'a Value)| match value {
-            Value::Text(text) => Some((*name, text)),
+/// The media type for the member `data` of the object at `path`: that of its string `contentType`, or the general one
+/// in a Binary without. `None` if the object is neither.
+fn stated_media_type(fields: &Fields, path: &str, members: &[Member<'_>]) -> Option<String> {
+    let string = |name: &str| {
+        let member = members.iter().find(|member| member.name == name)?;
+        match fields.value(member.fields.start)? {
+            Value::Text(text) if fields.is_scalar(path, member) => Some(text.as_str()),
+            Value::DateTime(text) if fields.is_scalar(path, member) => Some(text.as_str()),
             _ => None,
-        };
-        parts.iter().map(text).collect::<Option<_>>().map(Self)
-    }
+        }
+    };
+    let content_type = string("contentType");
+    let in_binary = string("resourceType") == Some("Binary");
+    (content_type.is_some() || in_binary).then(|| media_type(content_type))
+}
 
-    fn take(&mut self, name: &str) -> Option<String> {
-        self.0.remove(name).cloned()
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-    fn none_left(&self) -> bool {
-        self.0.is_empty()
+    #[test]
+    fn fields_are_in_the_order_of_their_keys() -> Result<(), FhirError> {
+        // A code that is folded, names that start with others, members in another order, and two digits.
+        let code = r#"{"system": "s", "display": "d", "code": "c"}"#;
+        let file =
+            r#"{"url": "u", "data": "AA==", "a": [true, {"contentType": "t", "data": "AA=="}], "contentType": "t"}"#;
+        let items: String =
+            (0..102).map(|item| format!(r#"{{"n": {item}, "file": {file}, "code": {code}}}, "#)).collect();
+        let document = format!(
+            r#"{{"z": 1, "value": {code}, "valueA": 1, "value_": {file}, "valu": [{items} null],
+                "text": {{"c": {{"b": 1, "a": 2}}, "a1": 1, "a": {{"x": 1}}}}, "resourceType": "Basic", "data": "x"}}"#
+        );
+        let mut flat = flatten(document.as_bytes())?;
+        let places = std::mem::take(&mut flat.places);
+        assert_eq!(places.len(), 2 * 103);
+        assert!(places.is_sorted_by(|a, b| a.at < b.at));
+        for place in places.into_iter().step_by(3) {
+            flat.keep(place);
+        }
+        let fields = flat.fields.in_order("Basic")?;
+        // Four in each object of `file` besides places, the rest of the items, the rest of the document, the kept places.
+        assert_eq!(fields.len(), 103 * 4 + 102 * 2 + 1 + 9 + 69);
+        assert!(fields.is_sorted_by(|(a, _), (b, _)| a < b));
+        Ok(())
     }
 }

@@ -41,7 +41,9 @@ mod embedded;
 mod entries;
 mod error;
 mod export;
+mod fields;
 mod flatten;
+mod fold;
 pub mod gather;
 mod json;
 pub mod line_resource;
@@ -79,6 +81,8 @@ const SHOWN: usize = 200;
 /// # Errors
 /// Returns [`FhirError`] if the bytes are not JSON, not FHIR R4, or exceed the limits of a record.
 pub fn import(document: &[u8]) -> Result<Record, FhirError> {
+    // First, so that a document that is refused is not copied.
+    let fields = flatten::fields(document)?;
     let original = OriginalDocument { media_type: MEDIA_TYPE.to_owned(), bytes: document.to_vec(), cuts: Vec::new() };
-    Ok(Record::from_fields(flatten::fields(document)?, Some(original))?)
+    Ok(Record::from_fields(fields, Some(original))?)
 }

@@ -84,6 +84,7 @@ async fn a_block_that_goes_is_asked_for_again() -> TestResult {
     // The node took the payment back, so this proves that the first proof was for a block that went.
     assert_eq!(provider.get_balance(Address::repeat_byte(9)).await?, U256::ZERO);
 
+    drop(patient);
     pay().await?;
     let patient = client(&scene, PATIENT, &[Lie::Reorganises { proofs: 1 }]).await??;
     assert_eq!(patient.waiting_recovery().await?, None);

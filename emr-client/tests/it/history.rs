@@ -57,8 +57,8 @@ impl Past {
     }
 
     fn delete(&mut self) {
-        self.world.tombstone(DOCTOR, 0);
-        self.note(Kind::Tombstone, DOCTOR);
+        self.world.tombstone(PATIENT, 0);
+        self.note(Kind::Tombstone, PATIENT);
     }
 
     /// The patient seals the newest version to the newest epoch.

@@ -31,7 +31,16 @@ async fn a_credential_is_good_for_jobs_and_proofs_and_nothing_else() -> Outcome 
     assert_eq!(code(prover.post_bytes("v1/prover/jobs/1", vec![1]).await), "not-found");
 
     // Every other route refuses the prover, with every method that it has, unless it answers anybody.
-    let public = [route::STATUS, route::ACCOUNTS, route::ACCOUNT, route::CHALLENGE, route::LOGIN, route::BATCH];
+    let public = [
+        route::STATUS,
+        route::ACCOUNTS,
+        route::ACCOUNT,
+        route::CHALLENGE,
+        route::LOGIN,
+        route::BATCH,
+        route::SHL,
+        route::SHL_FILE,
+    ];
     for path in
         route::ALL.iter().filter(|path| !public.contains(path) && ![route::PROOF_JOB, route::PROOF].contains(path))
     {
@@ -41,6 +50,7 @@ async fn a_credential_is_good_for_jobs_and_proofs_and_nothing_else() -> Outcome 
             ("{patient}", accounts.patient.to_string()),
             ("{slot}", "0".to_owned()),
             ("{name}", "rack-7".to_owned()),
+            ("{number}", "1".to_owned()),
             ("{address}", people().hospital.address().to_string()),
         ];
         let filled = filled.iter().fold((*path).to_owned(), |path, (name, value)| path.replace(name, value));

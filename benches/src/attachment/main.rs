@@ -60,7 +60,7 @@ fn timed<T>(work: impl FnOnce() -> Result<T, Box<dyn Error>>) -> Result<(T, Dura
     Ok((done, began.elapsed()))
 }
 
-/// The peer, with a key pair of its own.
+/// The peer, with a new key pair.
 struct Age<'a> {
     program: &'a Path,
     key: PathBuf,

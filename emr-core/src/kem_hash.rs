@@ -96,7 +96,9 @@ mod tests {
         assert_eq!(cbor[..2], [0x58, 32]);
         assert_eq!(serde_ipld_dagcbor::from_slice::<KemHash>(&cbor)?, abc);
         assert!(!abc.is_none() && KemHash::NONE.is_none());
-        for bad in ["", "0x", &text[2..], &text[..64], "0xzz7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"] {
+        for bad in
+            ["", "0x", &text[2..], &text[..64], "0xzz7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"]
+        {
             assert_eq!(bad.parse::<KemHash>(), Err(NotKemHash), "{bad}");
         }
         Ok(())

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use emr_core::{AccountIndex, Class, Commitment, Record, RecordSlot, SaltSeed, Version, fhir};
 use emr_crypto::{
-    AuthoredRecord, OpenedRecord, PatientDirectory, RecordContext, RsaBits, RsaSecret, SealedRecord, SigningContext,
+    AuthoredRecord, EncryptionKey, OpenedRecord, PatientDirectory, RecordContext, RsaBits, RsaSecret, SealedRecord,
+    SigningContext,
 };
 
 type Anything = Box<dyn std::error::Error>;
@@ -76,8 +77,7 @@ fn measure(entries: usize) -> Result<(), Anything> {
         authorship: root.as_bytes().to_vec(),
         signature,
         author: AccountIndex::new(7)?,
-        author_key: author.public(),
-        author_salt: None,
+        author_key: EncryptionKey::from(author.public()).committed(None),
         commitment_seed: *seed.as_bytes(),
         attachments: Vec::new(),
     };

@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use emr_core::{AccountIndex, Class, ClassMask, RecordSlot, Role, Version};
 use emr_crypto::{
-    AuthoredRecord, Identity, IdentityFile, OpenedRecord, Past, PatientDirectory, RecordContext, RsaBits, RsaSecret,
-    ScryptCost, SealedRecord, SigningContext,
+    AuthoredRecord, EncryptionKey, Identity, IdentityFile, KeyProfile, OpenedRecord, Past, PatientDirectory,
+    RecordContext, RsaBits, RsaSecret, ScryptCost, SealedRecord, SigningContext,
 };
 use secrecy::SecretString;
 
@@ -36,7 +36,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let wrapped = timed("wrap a key (RSA-OAEP)", 21, || doctor.public().encrypt_oaep(b"", &[1; 32]));
     timed("unwrap", 21, || doctor.decrypt_oaep(b"", &wrapped))?;
 
-    let identity = Identity::with_rsa(Role::Patient, patient.clone());
+    let identity = Identity::with_rsa(Role::Patient, patient.clone(), KeyProfile::Hybrid);
     let passphrase = SecretString::from("a passphrase");
     let file = timed("seal an identity file", 3, || IdentityFile::seal(&identity, &passphrase, ScryptCost::Standard))?;
     timed("open it", 3, || IdentityFile::unseal(&file, &passphrase))?;
@@ -46,7 +46,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let key = if account == 20 { doctor.public() } else { patient.public() };
         directory.grant(AccountIndex::new(account)?, key, ClassMask::ALL, Past::Included)?;
     }
-    println!("a directory with 20 readers has {} bytes", directory.published().to_bytes().len());
+    println!("a directory with 20 readers has {} bytes", directory.published().size());
     timed("revoke one of 20 readers from 16 classes", 5, || {
         directory.clone().revoke(AccountIndex::new(1)?, ClassMask::ALL).map_err(Box::<dyn std::error::Error>::from)
     })?;
@@ -64,8 +64,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         authorship: message.to_vec(),
         signature,
         author: AccountIndex::new(7)?,
-        author_key: doctor.public(),
-        author_salt: None,
+        author_key: EncryptionKey::from(doctor.public()).committed(None),
         commitment_seed: [2; 32],
         attachments: Vec::new(),
     };

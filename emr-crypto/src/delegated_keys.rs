@@ -9,23 +9,23 @@ use std::fmt;
 use cid::Cid;
 use emr_core::cid::cid_of;
 use emr_core::{Class, ClassMask, Codec};
-use hpke::kem::X25519HkdfSha256;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
 use crate::directory::{ReaderPart, Section, SectionKind, SegmentLink};
+use crate::encryption_key::EncryptionKey;
 use crate::epoch::{EpochKeyring, EpochSecret};
 use crate::key_wrap::KeyUnwrap;
-use crate::{DecryptionFailed, KeyDirectory, KeyWrap, RsaPublic, hpke_suite, padded};
+use crate::{DecryptionFailed, KeyDirectory, hpke_suite, padded};
 
-/// The largest encoding in bytes. With an RSA key of 4096 bits there are about 2,800.
-pub const MAX_DELEGATED_KEYS_BYTES: usize = 4096;
+/// The largest encoding in bytes. Hybrid keys take about 5,800.
+pub const MAX_DELEGATED_KEYS_BYTES: usize = 8192;
 /// The version of the encoding.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// HPKE's `info` for the reader's public key.
-const READER_INFO: &[u8] = b"emr/delegated-keys/reader/v1";
-/// The reader's public key is padded to at least this many bytes. One of 4096 bits fits.
-const LEAST_READER_BYTES: usize = 640;
+const READER_INFO: &[u8] = b"emr/delegated-keys/reader/v2";
+/// The reader's encryption key is padded to at least this many bytes. The largest fits: RSA of 4096 bits and X-Wing.
+const LEAST_READER_BYTES: usize = 1792;
 
 /// The bytes are not delegated keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,15 +39,15 @@ pub enum HandOnError {
     /// The delegate has no keys of a class.
     #[error("you have no keys of {0} records, so you cannot let others read them: ask the patient")]
     NoKeys(Class),
-    /// No class was named, or the public key of a class cannot be used.
-    #[error("the patient's key directory cannot be used for this: ask the patient to publish it again")]
-    Directory,
+    /// No class was named.
+    #[error("no class of records was named: name at least one")]
+    NoClass,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Node {
-    /// The reader's public key, sealed to the epoch key of the lowest class. The patient opens it and adds the reader to the directory.
+    /// The reader's encryption key, sealed to the epoch key of the lowest class. The patient opens it and adds the reader to the directory.
     key: ByteBuf,
     reader: Section,
     version: u8,
@@ -91,22 +91,18 @@ impl DelegatedKeys {
     /// Hands on the keys of these classes, under the directory that the links lead into.
     ///
     /// # Errors
-    /// [`HandOnError::NoKeys`] if the delegate cannot read one of the classes. [`HandOnError::Directory`] if no class is named, or a public key
-    /// in the directory is not usable.
+    /// [`HandOnError::NoKeys`] if the delegate cannot read one of the classes. [`HandOnError::NoClass`] if no class is named.
     pub fn hand_on(
         links: &ReaderLinks,
         directory: &KeyDirectory,
         classes: ClassMask,
-        reader: &RsaPublic,
+        reader: &EncryptionKey,
     ) -> Result<Self, HandOnError> {
         let part: ReaderPart = classes.classes().map(|class| links.of(class)).collect::<Result<_, _>>()?;
-        let lowest = classes.classes().next().ok_or(HandOnError::Directory)?;
-        let aad = directory.classes_digest();
-        let der = padded::encode(&ByteBuf::from(reader.to_der()), LEAST_READER_BYTES);
-        let public = directory.current_public(lowest);
-        let key = hpke_suite::seal::<X25519HkdfSha256>(public.as_bytes(), READER_INFO, &[], &der);
-        let key = key.ok_or(HandOnError::Directory)?.into();
-        let reader = Section::seal(SectionKind::Delegated, reader as &dyn KeyWrap, &aad, &part);
+        let lowest = classes.classes().next().ok_or(HandOnError::NoClass)?;
+        let plaintext = padded::encode(&ByteBuf::from(reader.to_bytes()), LEAST_READER_BYTES);
+        let key = hpke_suite::seal(directory.current_public(lowest).key(), READER_INFO, &[], &plaintext).into();
+        let reader = Section::seal(SectionKind::Delegated, reader, &directory.classes_digest(), &part);
         Ok(Self::new(Node { key, reader, version: VERSION }))
     }
 
@@ -157,18 +153,16 @@ impl DelegatedKeys {
         directory.keyring(part)
     }
 
-    /// The reader's public key, opened by the patient with all their keys. `classes` are those of the grant. The caller must compare the key
-    /// with the reader's identity leaf: a delegate may have sealed anything.
+    /// The reader's encryption key, opened by the patient with all their keys. `classes` are those of the grant. The caller must compare the
+    /// key with the reader's identity leaf: a delegate may have sealed anything.
     ///
     /// # Errors
-    /// [`DecryptionFailed`] if none of these keys opens it, or it is no public key.
-    pub fn reader_key(&self, patient: &EpochKeyring, classes: ClassMask) -> Result<RsaPublic, DecryptionFailed> {
+    /// [`DecryptionFailed`] if none of these keys opens it, or it is no encryption key.
+    pub fn reader_key(&self, patient: &EpochKeyring, classes: ClassMask) -> Result<EncryptionKey, DecryptionFailed> {
         let lowest = classes.classes().next().ok_or(DecryptionFailed)?;
-        let open = |secret: &EpochSecret| {
-            hpke_suite::open::<X25519HkdfSha256>(secret.secret().as_bytes(), READER_INFO, &[], &self.node.key).ok()
-        };
-        let der = patient.newest_first(lowest).find_map(open).ok_or(DecryptionFailed)?;
-        let der: ByteBuf = padded::decode(&der)?;
-        RsaPublic::from_der(&der).map_err(|_| DecryptionFailed)
+        let open = |secret: &EpochSecret| hpke_suite::open(secret.key(), READER_INFO, &[], &self.node.key).ok();
+        let opened = patient.newest_first(lowest).find_map(open).ok_or(DecryptionFailed)?;
+        let bytes: ByteBuf = padded::decode(&opened)?;
+        EncryptionKey::from_bytes(&bytes).map_err(|_| DecryptionFailed)
     }
 }

@@ -4,11 +4,12 @@ use std::convert::Infallible;
 
 use cid::Cid;
 use emr_core::cid::cid_of;
-use emr_core::{AccountIndex, Codec};
+use emr_core::{AccountIndex, Codec, KemHash};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_bytes::{ByteArray, ByteBuf};
 use zeroize::Zeroizing;
 
+use crate::committed_key::CommittedKey;
 use crate::content::ContentKey;
 use crate::epoch::{EpochKeyring, EpochPublicKey, KeyEpoch};
 use crate::manifest::{MAX_LINKS, Manifest};
@@ -47,10 +48,8 @@ pub struct AuthoredRecord {
     pub signature: Vec<u8>,
     /// The author's account.
     pub author: AccountIndex,
-    /// The author's RSA key.
-    pub author_key: RsaPublic,
-    /// The salt of the commitment to the author's key, if the author is a patient; `None` for doctors and hospitals.
-    pub author_salt: Option<[u8; 32]>,
+    /// The author's encryption key, as their account commits to it.
+    pub author_key: CommittedKey,
     /// The seed of the salts in the record's commitment.
     pub commitment_seed: [u8; 32],
     /// Attachments that the record links.
@@ -75,6 +74,7 @@ struct SealedPart {
     signature: ByteBuf,
     author: AccountIndex,
     author_key: ByteBuf,
+    author_kem: KemHash,
     author_salt: Option<SecretBytes>,
     commitment_seed: SecretBytes,
     storage_salt: ByteArray<32>,
@@ -89,6 +89,7 @@ impl Serialize for SealedPart {
             &self.signature,
             &self.author,
             &self.author_key,
+            &self.author_kem,
             &self.author_salt,
             &self.commitment_seed,
             &self.storage_salt,
@@ -106,6 +107,7 @@ impl<'de> Deserialize<'de> for SealedPart {
             signature,
             author,
             author_key,
+            author_kem,
             author_salt,
             commitment_seed,
             storage_salt,
@@ -117,6 +119,7 @@ impl<'de> Deserialize<'de> for SealedPart {
             signature,
             author,
             author_key,
+            author_kem,
             author_salt,
             commitment_seed,
             storage_salt,
@@ -131,7 +134,7 @@ impl<'de> Deserialize<'de> for SealedPart {
 struct SealedAttachment(Cid, SecretBytes, u64);
 
 fn sealed_part_key(key: &ContentKey, context: &RecordContext) -> Zeroizing<[u8; 32]> {
-    key.derive("emr/envelope/sealed-part/v1", &context.to_bytes())
+    key.derive("emr/envelope/sealed-part/v2", &context.to_bytes())
 }
 
 fn record_key(key: &ContentKey, context: &RecordContext) -> Zeroizing<[u8; 32]> {
@@ -157,14 +160,14 @@ impl SealedRecord {
     /// To rekey a record, open it and seal it to the new epoch's key in the same context. Attachments stay the same.
     ///
     /// # Errors
-    /// Returns [`SealError::EpochKey`] if the epoch key is for another class or not usable, [`SealError::Authorship`]
-    /// if the signature is wrong, and [`SealError::TooLarge`] or [`SealError::TooManyAttachments`] beyond the limits.
+    /// Returns [`SealError::EpochKey`] if the epoch key is for another class, [`SealError::Authorship`] if the
+    /// signature is wrong, and [`SealError::TooLarge`] or [`SealError::TooManyAttachments`] beyond the limits.
     pub fn seal(
         authored: &AuthoredRecord,
         context: &RecordContext,
         to: &EpochPublicKey,
     ) -> Result<Self, SealError<Infallible>> {
-        verify_authorship(&authored.authorship, &authored.signature, &authored.author_key)?;
+        verify_authorship(&authored.authorship, &authored.signature, &authored.author_key.rsa)?;
         Self::seal_unverified(authored, context, to)
     }
 
@@ -190,13 +193,14 @@ impl SealedRecord {
             cid
         };
 
-        let wrap = put(Codec::Raw, to.wrap(&key, context).ok_or(SealError::EpochKey)?);
+        let wrap = put(Codec::Raw, to.wrap(&key, context));
         let storage_salt = random::bytes();
         let sealed_part = SealedPart {
             attachments: authored.attachments.iter().map(SealedAttachment::from).collect(),
             author: authored.author,
-            author_key: authored.author_key.to_der().into(),
-            author_salt: authored.author_salt.as_ref().map(SecretBytes::new),
+            author_key: authored.author_key.rsa.to_der().into(),
+            author_kem: authored.author_key.kem,
+            author_salt: authored.author_key.salt.as_ref().map(SecretBytes::new),
             commitment_seed: SecretBytes::new(&authored.commitment_seed),
             length: authored.record.len() as u64,
             signature: authored.signature.clone().into(),
@@ -306,8 +310,8 @@ fn open_content<E: std::error::Error + 'static>(
     };
     let sealed_part = chunks::fetch(sealed_part, &mut fetch)?;
     let part: SealedPart = padded::decode(&aead::open_once(&sealed_part_key(key, context), b"", &sealed_part)?)?;
-    let author_key = RsaPublic::from_der(&part.author_key).map_err(|_| DecryptionFailed)?;
-    verify_authorship(&part.authorship, &part.signature, &author_key)?;
+    let rsa = RsaPublic::from_der(&part.author_key).map_err(|_| DecryptionFailed)?;
+    verify_authorship(&part.authorship, &part.signature, &rsa)?;
     if part.length > MAX_RECORD_BYTES {
         return Err(DecryptionFailed.into());
     }
@@ -324,8 +328,7 @@ fn open_content<E: std::error::Error + 'static>(
         authorship: part.authorship.into_vec(),
         signature: part.signature.into_vec(),
         author: part.author,
-        author_key,
-        author_salt: part.author_salt.map(|salt| *salt.as_bytes()),
+        author_key: CommittedKey { rsa, kem: part.author_kem, salt: part.author_salt.map(|salt| *salt.as_bytes()) },
         commitment_seed: *part.commitment_seed.as_bytes(),
         attachments: part
             .attachments

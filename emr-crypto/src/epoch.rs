@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use emr_core::Class;
-use hpke::kem::X25519HkdfSha256;
 use serde::{Deserialize, Serialize};
 
 use crate::content::ContentKey;
 use crate::secret::SecretBytes;
-use crate::{DecryptionFailed, RecordContext, hpke_suite, random};
+use crate::xwing::{XWingPublic, XWingSecret};
+use crate::{DecryptionFailed, RecordContext, hpke_suite};
 
 /// HPKE's `info` for wrapping a record's content key.
-const WRAP_INFO: &[u8] = b"emr/epoch-wrap/v1";
-/// Bytes of a wrapped content key: encapsulated key 32, key 32, tag 16.
-pub const EPOCH_WRAP_BYTES: usize = 80;
+const WRAP_INFO: &[u8] = b"emr/epoch-wrap/v2";
+/// Bytes of a wrapped content key: encapsulated key 1120, key 32, tag 16.
+pub const EPOCH_WRAP_BYTES: usize = hpke_suite::OVERHEAD_BYTES + 32;
 
 /// The number of a class's epoch. The first is 1. 32 bits; a number in JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -70,16 +70,16 @@ fn wrap_aad(context: &RecordContext, epoch: KeyEpoch) -> Vec<u8> {
     [&context.to_bytes()[..], &epoch.0.to_be_bytes()].concat()
 }
 
-/// The public half of a class's epoch key. Writers wrap content keys to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The public half of a class's epoch key. Writers wrap content keys to it. Copies share the key's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EpochPublicKey {
     class: Class,
     epoch: KeyEpoch,
-    key: [u8; 32],
+    key: XWingPublic,
 }
 
 impl EpochPublicKey {
-    pub(crate) const fn new(class: Class, epoch: KeyEpoch, key: [u8; 32]) -> Self {
+    pub(crate) const fn new(class: Class, epoch: KeyEpoch, key: XWingPublic) -> Self {
         Self { class, epoch, key }
     }
 
@@ -93,45 +93,44 @@ impl EpochPublicKey {
         self.epoch
     }
 
-    /// The X25519 public key, 32 bytes.
-    pub const fn as_bytes(&self) -> &[u8; 32] {
+    /// The X-Wing public key.
+    pub const fn key(&self) -> &XWingPublic {
         &self.key
     }
 
     /// Wraps a content key. The result has [`EPOCH_WRAP_BYTES`] and shows neither patient nor class nor epoch.
-    /// Returns `None` if the public key is a point of small order.
-    pub(crate) fn wrap(&self, key: &ContentKey, context: &RecordContext) -> Option<Vec<u8>> {
-        let aad = wrap_aad(context, self.epoch);
-        hpke_suite::seal::<X25519HkdfSha256>(&self.key, WRAP_INFO, &aad, key.as_bytes())
+    pub(crate) fn wrap(&self, key: &ContentKey, context: &RecordContext) -> Vec<u8> {
+        hpke_suite::seal(&self.key, WRAP_INFO, &wrap_aad(context, self.epoch), key.as_bytes())
     }
 }
 
-/// The private half of a class's epoch key, an X25519 key of 32 bytes. Erased from memory when dropped.
+/// The private half of a class's epoch key: the seed of an X-Wing key, 32 bytes. Erased from memory when dropped.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct EpochSecret(SecretBytes);
+pub(crate) struct EpochSecret(XWingSecret);
 
 impl EpochSecret {
     pub(crate) fn generate() -> Self {
-        Self(SecretBytes::new(&random::secret()))
+        Self(XWingSecret::generate())
     }
 
-    pub(crate) const fn of(secret: SecretBytes) -> Self {
-        Self(secret)
+    pub(crate) const fn of(seed: SecretBytes) -> Self {
+        Self(XWingSecret::of(seed))
     }
 
-    pub(crate) const fn secret(&self) -> &SecretBytes {
+    pub(crate) const fn seed(&self) -> &SecretBytes {
+        self.0.secret()
+    }
+
+    pub(crate) const fn key(&self) -> &XWingSecret {
         &self.0
     }
 
     pub(crate) fn public(&self, class: Class, epoch: KeyEpoch) -> EpochPublicKey {
-        let key = hpke_suite::public::<X25519HkdfSha256>(self.0.as_bytes());
-        EpochPublicKey::new(class, epoch, key.try_into().expect("an X25519 key has 32 bytes"))
+        EpochPublicKey::new(class, epoch, self.0.public())
     }
 
     fn unwrap(&self, epoch: KeyEpoch, wrap: &[u8], context: &RecordContext) -> Result<ContentKey, DecryptionFailed> {
-        let aad = wrap_aad(context, epoch);
-        let opened = hpke_suite::open::<X25519HkdfSha256>(self.0.as_bytes(), WRAP_INFO, &aad, wrap)?;
-        ContentKey::from_slice(&opened)
+        ContentKey::from_slice(&hpke_suite::open(&self.0, WRAP_INFO, &wrap_aad(context, epoch), wrap)?)
     }
 }
 

@@ -27,7 +27,7 @@ pub enum SealError<E: std::error::Error + 'static> {
     /// The signature does not belong to the authorship and the author's key.
     #[error("the record is not signed by the author it names; sign it again")]
     Authorship(#[from] crate::BadSignature),
-    /// The epoch key is for another class, or is not a usable key.
+    /// The epoch key is for another class.
     #[error("the epoch key is not one for this record's class; fetch the patient's current key directory")]
     EpochKey,
     /// The content could not be read.

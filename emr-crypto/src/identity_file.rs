@@ -1,7 +1,7 @@
 //! Identity files: an identity encrypted with a passphrase.
 //!
 //! ```text
-//! magic 12 "emr-identity" | version 1 (2) | log2 N 1 | salt 32 | nonce 12 | sealed length 4 | sealed
+//! magic 12 "emr-identity" | version 1 (3) | log2 N 1 | salt 32 | nonce 12 | sealed length 4 | sealed
 //! ```
 //!
 //! Integers are big-endian. The key is scrypt (RFC 7914) of the passphrase's UTF-8 bytes and the salt, with r = 8, p =
@@ -19,12 +19,12 @@ use zeroize::Zeroizing;
 use crate::{Identity, IdentityError, aead, random};
 
 const MAGIC: &[u8; 12] = b"emr-identity";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 const SALT_BYTES: usize = 32;
 const NONCE_BYTES: usize = 12;
 const HEADER_BYTES: usize = MAGIC.len() + 2 + SALT_BYTES + NONCE_BYTES + 4;
-/// The longest file that is read, in bytes. An identity with 4096-bit keys takes 2.6 kB.
-const MAX_FILE_BYTES: u64 = 16 * 1024;
+/// The longest file that is read, in bytes. An identity takes 2 to 3 kB, and as much for each former key.
+const MAX_FILE_BYTES: u64 = (crate::identity::MAX_BYTES + HEADER_BYTES + aead::TAG_BYTES) as u64;
 
 /// How much work each guess of the passphrase takes: scrypt's N, with r = 8 and p = 1. The file states it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -139,7 +139,7 @@ impl IdentityFile {
         }
         let plaintext = identity.to_bytes();
         let (salt, nonce) = (random::bytes::<SALT_BYTES>(), random::bytes::<NONCE_BYTES>());
-        let length = u32::try_from(plaintext.len() + aead::TAG_BYTES).expect("an identity is a few kilobytes");
+        let length = u32::try_from(plaintext.len() + aead::TAG_BYTES).expect("an identity has some kilobytes");
         let mut file = [&MAGIC[..], &[VERSION, cost.log_n()], &salt, &nonce, &length.to_be_bytes()].concat();
         let key = key(passphrase, &salt, cost.log_n());
         let sealed = aead::seal(&key, &nonce, &file, &plaintext);

@@ -4,18 +4,29 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use emr_core::{AccountIndex, Class, ClassMask};
-use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
+use emr_core::cid::MAX_BLOCK_BYTES;
+
 use crate::directory::{
-    MAX_DIRECTORY_BYTES, ReaderPart, Section, SectionKind, Segment, SegmentLink, classes_digest, owner_aad,
+    ListedReader, MAX_DIRECTORY_BYTES, MAX_READERS, NewDirectory, ReaderPart, Section, SectionKind, Segment,
+    SegmentLink, classes_digest,
 };
 use crate::epoch::{ClassKeys, EpochKeyring, EpochPublicKey, EpochSecret, KeyEpoch};
 use crate::key_wrap::{Algorithm, KeyUnwrap, KeyWrap, RecipientError};
 use crate::{DecryptionFailed, KeyDirectory, random};
 
-/// Grants are refused beyond this size, so that there is still room for revocations.
-const MAX_GRANT_BYTES: usize = MAX_DIRECTORY_BYTES / 4 * 3;
+/// The largest directory that a change may make, and its largest block, in bytes.
+struct Limit {
+    directory: usize,
+    block: usize,
+}
+
+impl Limit {
+    const CHANGES: Self = Self { directory: MAX_DIRECTORY_BYTES, block: MAX_BLOCK_BYTES };
+    /// Grants are refused beyond three quarters, so that there is still room for revocations.
+    const GRANTS: Self = Self { directory: MAX_DIRECTORY_BYTES / 4 * 3, block: MAX_BLOCK_BYTES / 4 * 3 };
+}
 
 /// Which older records a new reader can read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +53,7 @@ pub enum RevokeError {
     /// The account reads none of these classes.
     #[error("account {0} reads none of these classes; list the grants to see what it reads")]
     NotAReader(AccountIndex),
-    /// The directory would exceed one block.
+    /// The directory would exceed its limits.
     #[error("the key directory cannot grow any more; revoke other readers completely, or create a new directory")]
     Full,
 }
@@ -85,20 +96,6 @@ struct DirectoryContent {
 pub struct PatientDirectory {
     content: DirectoryContent,
     published: KeyDirectory,
-}
-
-/// The content of the owner's section: by class code, the segment with the first epoch; and the readers.
-#[derive(Serialize, Deserialize)]
-struct OwnerPart(Vec<SegmentLink>, Vec<OwnerReader>);
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OwnerReader {
-    account: AccountIndex,
-    algorithm: String,
-    /// Class code and first epoch.
-    classes: Vec<(u8, u32)>,
-    key: ByteBuf,
 }
 
 /// A random permutation: the position of each of `count` things.
@@ -162,34 +159,30 @@ impl DirectoryContent {
         let current = Class::ALL.map(|class| self.current(class));
         let aad = classes_digest(&current);
         let (segments, links) = self.seal_segments(&aad);
-        let mut readers: Vec<_> = self
-            .readers
-            .values()
-            .map(|reader| {
-                let classes = reader.classes.iter();
-                let part: ReaderPart =
-                    classes.map(|(class, first)| (class.code(), links[&(*class, *first)].clone())).collect();
-                Section::seal(SectionKind::Reader, &*reader.key, &aad, &part)
-            })
-            .collect();
-        readers.sort();
-        let all = self.readers.iter().map(|(account, reader)| OwnerReader {
+        let sections = self.readers.values().map(|reader| {
+            let classes = reader.classes.iter();
+            let part: ReaderPart =
+                classes.map(|(class, first)| (class.code(), links[&(*class, *first)].clone())).collect();
+            Section::seal(SectionKind::Reader, &*reader.key, &aad, &part)
+        });
+        let readers = self.readers.iter().map(|(account, reader)| ListedReader {
             account: *account,
             algorithm: reader.key.algorithm().name().to_owned(),
             classes: reader.classes.iter().map(|(class, first)| (class.code(), first.get())).collect(),
             key: reader.key.public_bytes().into(),
         });
-        let part = OwnerPart(
-            Class::ALL.into_iter().map(|class| links[&(class, KeyEpoch::FIRST)].clone()).collect(),
-            all.collect(),
-        );
-        let aad = owner_aad(&current, &segments, &readers);
-        let owner = Section::seal(SectionKind::Owner, &*self.owner, &aad, &part);
-        KeyDirectory::new(current, segments, readers, owner)
+        KeyDirectory::new(NewDirectory {
+            sections: sections.collect(),
+            readers: readers.collect(),
+            firsts: Class::ALL.into_iter().map(|class| links[&(class, KeyEpoch::FIRST)].clone()).collect(),
+            owner: &*self.owner,
+            current,
+            segments,
+        })
     }
 
     fn open(published: &KeyDirectory, owner: &dyn KeyUnwrap) -> Result<Self, OwnDirectoryError> {
-        let OwnerPart(links, readers) = published.owner().open(SectionKind::Owner, owner, &published.owner_aad())?;
+        let (links, readers) = published.open_owner(owner)?;
         let classes = Class::ALL.into_iter().zip(links).map(|(class, link)| {
             let keys = published.class_keys(class, link)?;
             if keys.first == KeyEpoch::FIRST { Ok(keys) } else { Err(DecryptionFailed) }
@@ -281,7 +274,7 @@ impl PatientDirectory {
         };
         let firsts: Vec<_> = classes.classes().map(|class| (class, first(class))).collect();
         content.add(account, Arc::new(key), firsts);
-        self.replace(content, MAX_GRANT_BYTES).ok_or(GrantError::Full)
+        self.replace(content, Limit::GRANTS).ok_or(GrantError::Full)
     }
 
     /// Lets an account read classes that a delegate granted, from the epochs on from which the delegate reads them. The epochs stay. If the
@@ -303,7 +296,7 @@ impl PatientDirectory {
             .map(|class| (class, of_delegate.get(&class).copied().unwrap_or_else(|| content.current(class).epoch())))
             .collect();
         content.add(account, Arc::new(key), firsts);
-        self.replace(content, MAX_GRANT_BYTES).ok_or(GrantError::Full)
+        self.replace(content, Limit::GRANTS).ok_or(GrantError::Full)
     }
 
     /// Ends an account's access to classes. Each class that the account could read begins a new epoch, whose key goes
@@ -311,7 +304,7 @@ impl PatientDirectory {
     /// back.
     ///
     /// # Errors
-    /// Returns [`RevokeError`] if the account reads none of the classes, or the directory would exceed one block. Then
+    /// Returns [`RevokeError`] if the account reads none of the classes, or the directory would exceed its limits. Then
     /// nothing changed.
     pub fn revoke(&mut self, account: AccountIndex, classes: ClassMask) -> Result<ClassMask, RevokeError> {
         let mut content = self.content.clone();
@@ -326,39 +319,42 @@ impl PatientDirectory {
         for class in revoked.classes() {
             content.advance(class);
         }
-        self.replace(content, MAX_DIRECTORY_BYTES).ok_or(RevokeError::Full)?;
+        self.replace(content, Limit::CHANGES).ok_or(RevokeError::Full)?;
         Ok(revoked)
     }
 
     /// Begins a new epoch of these classes. All readers keep their access. Use it when somebody who is no reader here has keys.
     ///
     /// # Errors
-    /// Returns [`RevokeError::Full`] if the directory would exceed one block. Then nothing changed.
+    /// Returns [`RevokeError::Full`] if the directory would exceed its limits. Then nothing changed.
     pub fn begin_epochs(&mut self, classes: ClassMask) -> Result<(), RevokeError> {
         let mut content = self.content.clone();
         for class in classes.classes() {
             content.advance(class);
         }
-        self.replace(content, MAX_DIRECTORY_BYTES).ok_or(RevokeError::Full)
+        self.replace(content, Limit::CHANGES).ok_or(RevokeError::Full)
     }
 
     /// Begins a new epoch of every class, under a new key of the owner. Use it when the owner replaced their key, or
     /// when others may know it. All readers keep their access.
     ///
     /// # Errors
-    /// Returns [`RevokeError::Full`] if the directory would exceed one block. Then nothing changed.
+    /// Returns [`RevokeError::Full`] if the directory would exceed its limits. Then nothing changed.
     pub fn renew(&mut self, owner: &dyn KeyUnwrap) -> Result<(), RevokeError> {
         let mut content = self.content.clone();
         content.owner = owner.recipient();
         for class in Class::ALL {
             content.advance(class);
         }
-        self.replace(content, MAX_DIRECTORY_BYTES).ok_or(RevokeError::Full)
+        self.replace(content, Limit::CHANGES).ok_or(RevokeError::Full)
     }
 
-    fn replace(&mut self, content: DirectoryContent, limit: usize) -> Option<()> {
+    fn replace(&mut self, content: DirectoryContent, limit: Limit) -> Option<()> {
+        if content.readers.len() > MAX_READERS {
+            return None;
+        }
         let published = content.publish();
-        if published.to_bytes().len() > limit {
+        if published.size() > limit.directory || published.largest_block() > limit.block {
             return None;
         }
         *self = Self { content, published };

@@ -42,6 +42,11 @@ impl RsaBits {
     pub const fn get(self) -> usize {
         self.0
     }
+
+    /// The number of bytes, which is also the length of ciphertexts and signatures.
+    pub const fn bytes(self) -> usize {
+        self.0 / 8
+    }
 }
 
 /// Why an RSA key is refused.

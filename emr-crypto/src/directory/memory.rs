@@ -7,13 +7,29 @@ use emr_core::{AccountIndex, ClassMask};
 
 use super::*;
 use crate::memory_search::{Outcome, Watched, child_folder, handle_and_wait};
-use crate::{Past, PatientDirectory, RsaSecret};
+use crate::{EncryptionSecret, Past, PatientDirectory, RsaSecret, XWingSecret};
 
 const DOCTOR: &str = include_str!("../../tests/fixtures/doctor-3072.pem");
 const PATIENT: &str = include_str!("../../tests/fixtures/patient-3072.pem");
 
+/// Writes the blocks, and a file with this name that holds the root.
+fn write(folder: &Path, name: &str, directory: &KeyDirectory) -> Outcome {
+    for (cid, block) in directory.blocks() {
+        fs::write(folder.join(cid.to_string()), block)?;
+    }
+    Ok(fs::write(folder.join(name), directory.root().to_bytes())?)
+}
+
 fn read(folder: &Path, name: &str) -> Outcome<KeyDirectory> {
-    Ok(KeyDirectory::from_bytes(&fs::read(folder.join(name))?)?)
+    let root = DirectoryRoot::from_bytes(&fs::read(folder.join(name))?)?;
+    let blocks: Vec<_> = root.links().map(|link| fs::read(folder.join(link.to_string()))).collect::<Result<_, _>>()?;
+    Ok(KeyDirectory::assemble(root, blocks)?)
+}
+
+/// Hybrid keys with this X-Wing seed.
+fn keys(pem: &str, seed: u8) -> Outcome<EncryptionSecret> {
+    let seed = XWingSecret::from_seed(&[seed; 32]);
+    Ok(EncryptionSecret::new(RsaSecret::from_pem(pem)?, Some(seed)))
 }
 
 /// The secrets of a directory that its first reader can open.
@@ -27,21 +43,21 @@ struct Secrets {
 
 impl Secrets {
     fn of(published: &KeyDirectory) -> Outcome<Self> {
-        let (patient, doctor) = (RsaSecret::from_pem(PATIENT)?, RsaSecret::from_pem(DOCTOR)?);
-        let aad = classes_digest(&published.current);
-        let reader = &published.node.readers[0];
+        let (patient, doctor) = (keys(PATIENT, 1)?, keys(DOCTOR, 2)?);
+        let aad = published.classes_digest();
+        let reader = &published.sections[0];
         let part: ReaderPart = reader.open(SectionKind::Reader, &doctor, &aad)?;
         let mut secrets = Self {
             sections: vec![
                 *reader.unwrap_key(SectionKind::Reader, &doctor)?,
-                *published.node.owner.unwrap_key(SectionKind::Owner, &patient)?,
+                *published.root.owner.unwrap_key(SectionKind::Owner, &patient)?,
             ],
             segments: part.iter().map(|(_, (_, key))| *key.as_bytes()).collect(),
             epochs: Vec::new(),
         };
         for (code, link) in part {
             let keys = published.class_keys(Class::from_code(code).ok_or("a class")?, link)?;
-            secrets.epochs.extend(keys.secrets.iter().map(|secret| *secret.secret().as_bytes()));
+            secrets.epochs.extend(keys.secrets.iter().map(|secret| *secret.seed().as_bytes()));
         }
         Ok(secrets)
     }
@@ -55,15 +71,13 @@ impl Secrets {
 #[test]
 fn keys_do_not_stay_in_memory() -> Outcome {
     if let Some(folder) = child_folder() {
-        return handle_and_wait(&folder, |folder| {
-            Ok(read(folder, "directory")?.open_for(&RsaSecret::from_pem(DOCTOR)?)?)
-        });
+        return handle_and_wait(&folder, |folder| Ok(read(folder, "directory")?.open_for(&keys(DOCTOR, 2)?)?));
     }
-    let (patient, doctor) = (RsaSecret::from_pem(PATIENT)?, RsaSecret::from_pem(DOCTOR)?);
+    let (patient, doctor) = (keys(PATIENT, 1)?, keys(DOCTOR, 2)?);
     let mut directory = PatientDirectory::create(&patient);
     directory.grant(AccountIndex::new(7)?, doctor.public(), ClassMask::ALL, Past::Included)?;
     let folder = tempfile::tempdir()?;
-    fs::write(folder.path().join("directory"), directory.published().to_bytes())?;
+    write(folder.path(), "directory", directory.published())?;
     let secrets = Secrets::of(directory.published())?;
     assert_eq!((secrets.segments.len(), secrets.epochs.len()), (16, 16));
 
@@ -79,18 +93,18 @@ fn keys_do_not_stay_in_memory() -> Outcome {
 fn the_owners_keys_do_not_stay_in_memory() -> Outcome {
     if let Some(folder) = child_folder() {
         return handle_and_wait(&folder, |folder| {
-            let (patient, doctor) = (RsaSecret::from_pem(PATIENT)?, RsaSecret::from_pem(DOCTOR)?);
+            let (patient, doctor) = (keys(PATIENT, 1)?, keys(DOCTOR, 2)?);
             let mut directory = PatientDirectory::open(read(folder, "before")?, &patient)?;
             directory.grant(AccountIndex::new(7)?, doctor.public(), ClassMask::ALL, Past::Closed)?;
-            fs::write(folder.join("after"), directory.published().to_bytes())?;
+            write(folder, "after", directory.published())?;
             Ok(directory)
         });
     }
-    let (patient, doctor) = (RsaSecret::from_pem(PATIENT)?, RsaSecret::from_pem(DOCTOR)?);
+    let (patient, doctor) = (keys(PATIENT, 1)?, keys(DOCTOR, 2)?);
     let mut directory = PatientDirectory::create(&patient);
     directory.grant(AccountIndex::new(8)?, doctor.public(), ClassMask::ALL, Past::Included)?;
     let folder = tempfile::tempdir()?;
-    fs::write(folder.path().join("before"), directory.published().to_bytes())?;
+    write(folder.path(), "before", directory.published())?;
     let before = Secrets::of(directory.published())?;
     for (keeps, epochs) in [(true, 16), (false, 0)] {
         let child = Watched::start("directory::memory::the_owners_keys_do_not_stay_in_memory", folder.path(), keeps)?;

@@ -8,7 +8,7 @@ use emr_core::{Class, ClassMask, RecordSlot, Version};
 use super::*;
 use crate::key_wrap::{Algorithm, WrappedKey};
 use crate::memory_search::{Outcome, Watched, child_folder, handle_and_wait};
-use crate::{KeyDirectory, Past, PatientDirectory, RsaSecret};
+use crate::{DirectoryRoot, EncryptionKey, KeyDirectory, Past, PatientDirectory, RsaSecret};
 
 const DOCTOR: &str = include_str!("../../tests/fixtures/doctor-3072.pem");
 const PATIENT: &str = include_str!("../../tests/fixtures/patient-3072.pem");
@@ -33,8 +33,7 @@ fn authored() -> Outcome<AuthoredRecord> {
         authorship: b"authorship".to_vec(),
         signature: author.sign_pss(SigningContext::AUTHORSHIP, b"authorship"),
         author: AccountIndex::new(7)?,
-        author_key: author.public(),
-        author_salt: None,
+        author_key: EncryptionKey::from(author.public()).committed(None),
         commitment_seed: [2; 32],
         attachments: vec![AttachmentKey {
             manifest: cid_of(Codec::Raw, b"image"),
@@ -54,7 +53,10 @@ fn store(folder: &Path, sealed: &SealedRecord) -> Outcome {
 }
 
 fn directory(folder: &Path) -> Outcome<KeyDirectory> {
-    Ok(KeyDirectory::from_bytes(&fs::read(folder.join("directory"))?)?)
+    let block = |index| fs::read(folder.join(format!("directory-{index}")));
+    // Sections, segments, the list of readers, and the root.
+    let root = DirectoryRoot::from_bytes(&block(3)?)?;
+    Ok(KeyDirectory::assemble(root, [block(0)?, block(1)?, block(2)?])?)
 }
 
 fn content_key(folder: &Path) -> Outcome<ContentKey> {
@@ -86,7 +88,9 @@ fn folder() -> Outcome<tempfile::TempDir> {
     let mut directory = PatientDirectory::create(&RsaSecret::from_pem(PATIENT)?);
     directory.grant(AccountIndex::new(7)?, doctor.public(), ClassMask::ALL, Past::Included)?;
     let folder = tempfile::tempdir()?;
-    fs::write(folder.path().join("directory"), directory.published().to_bytes())?;
+    for (index, (_, block)) in directory.published().blocks().enumerate() {
+        fs::write(folder.path().join(format!("directory-{index}")), block)?;
+    }
     Ok(folder)
 }
 

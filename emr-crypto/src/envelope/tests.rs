@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use emr_core::{Class, RecordSlot, Version};
 
 use super::*;
-use crate::{PatientDirectory, RsaSecret};
+use crate::{EncryptionKey, PatientDirectory, RsaSecret};
 
 fn get(blocks: Vec<(Cid, Vec<u8>)>) -> impl FnMut(&Cid) -> Result<Vec<u8>, std::io::Error> {
     let blocks: HashMap<_, _> = blocks.into_iter().collect();
@@ -30,8 +30,7 @@ fn a_forged_authorship_does_not_open() -> Result<(), Box<dyn std::error::Error>>
         authorship: b"forged".to_vec(),
         signature: author.sign_pss(SigningContext::AUTHORSHIP, b"authorship"),
         author: AccountIndex::new(7)?,
-        author_key: author.public(),
-        author_salt: None,
+        author_key: EncryptionKey::from(author.public()).committed(None),
         commitment_seed: [2; 32],
         attachments: Vec::new(),
     };

@@ -1,12 +1,12 @@
 //! Wraps 32-byte keys to a recipient, with the recipient's algorithm.
 //!
 //! Everything that encrypts to a person goes through [`KeyWrap`] and [`KeyUnwrap`]. [`Algorithm::recipient`] parses a
-//! public key. Each file holds one algorithm or family.
+//! public key. Each file holds one algorithm.
 //!
 //! To add an algorithm, write its file and add a variant to [`Algorithm`]. The compiler then demands its name and its
 //! parser.
 
-mod hpke;
+pub(crate) mod hybrid;
 mod rsa_oaep;
 
 use std::fmt;
@@ -17,11 +17,11 @@ use emr_core::excerpt;
 use zeroize::Zeroizing;
 
 use crate::DecryptionFailed;
+use crate::encryption_key::{EncryptionKey, EncryptionKeyError};
 use crate::rsa_key::{RsaKeyError, RsaPublic};
+use crate::xwing::XWingSecret;
 
-use self::hpke::Kem;
-
-pub use self::hpke::{HpkePublic, HpkeSecret};
+pub use self::hybrid::HYBRID_WRAP_BYTES;
 
 /// A way to wrap keys. Key directories contain its [`Self::name`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -29,34 +29,33 @@ pub use self::hpke::{HpkePublic, HpkeSecret};
 pub enum Algorithm {
     /// RSA-OAEP with SHA-256 and MGF1-SHA-256, named as in RFC 7518. Public key: DER SubjectPublicKeyInfo.
     RsaOaep256,
-    /// HPKE base mode, DHKEM(X25519, HKDF-SHA256), HKDF-SHA256, ChaCha20-Poly1305 (RFC 9180). Public key: 32 bytes.
-    HpkeX25519,
-    /// HPKE base mode with the hybrid KEM X-Wing (X25519 and ML-KEM-768). Public key: 1216 bytes.
-    HpkeXWing,
+    /// X-Wing (X25519 and ML-KEM-768) and RSA-OAEP together. Public key: as [`EncryptionKey::to_bytes`], with an X-Wing key.
+    XWingRsaOaep256,
 }
 
 impl Algorithm {
     /// Every algorithm of this version.
-    pub const ALL: [Self; 3] = [Self::RsaOaep256, Self::HpkeX25519, Self::HpkeXWing];
+    pub const ALL: [Self; 2] = [Self::RsaOaep256, Self::XWingRsaOaep256];
 
     /// The name in published key directories. It never changes.
     pub const fn name(self) -> &'static str {
         match self {
             Self::RsaOaep256 => "RSA-OAEP-256",
-            Self::HpkeX25519 => "HPKE-X25519",
-            Self::HpkeXWing => "HPKE-X-Wing",
+            Self::XWingRsaOaep256 => "X-Wing+RSA-OAEP-256",
         }
     }
 
     /// The recipient with this public key.
     ///
     /// # Errors
-    /// Returns [`RecipientError::Rsa`] or [`RecipientError::Hpke`] if the bytes are not such a key.
+    /// Returns [`RecipientError::Rsa`] or [`RecipientError::Encryption`] if the bytes are not such a key.
     pub fn recipient(self, public: &[u8]) -> Result<Arc<dyn KeyWrap>, RecipientError> {
         match self {
             Self::RsaOaep256 => Ok(Arc::new(RsaPublic::from_der(public)?)),
-            Self::HpkeX25519 => Ok(Arc::new(HpkePublic::new(Kem::X25519, public)?)),
-            Self::HpkeXWing => Ok(Arc::new(HpkePublic::new(Kem::XWing, public)?)),
+            Self::XWingRsaOaep256 => {
+                let key = EncryptionKey::from_bytes(public)?;
+                if key.xwing().is_some() { Ok(Arc::new(key)) } else { Err(EncryptionKeyError::Truncated.into()) }
+            }
         }
     }
 }
@@ -78,12 +77,38 @@ impl FromStr for Algorithm {
 
 /// A wrapped key and the algorithm that wrapped it. It does not name the recipient: a possible recipient tries to
 /// unwrap it.
+///
+/// Bytes, where one is kept: length of the algorithm's name 1 | name | ciphertext.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WrappedKey {
     /// The algorithm that wrapped the key.
     pub algorithm: Algorithm,
     /// The algorithm's output.
     pub ciphertext: Vec<u8>,
+}
+
+impl WrappedKey {
+    /// The bytes.
+    ///
+    /// # Panics
+    /// Never: names of algorithms are short.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let name = self.algorithm.name().as_bytes();
+        let length = u8::try_from(name.len()).expect("names of algorithms are short");
+        [&[length][..], name, &self.ciphertext].concat()
+    }
+
+    /// Decodes the bytes. Any ciphertext is accepted: unwrapping tells whether it is one.
+    ///
+    /// # Errors
+    /// Returns [`DecryptionFailed`] if they do not begin with the name of an algorithm.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, DecryptionFailed> {
+        let (length, rest) = bytes.split_first().ok_or(DecryptionFailed)?;
+        let (name, ciphertext) = rest.split_at_checked(usize::from(*length)).ok_or(DecryptionFailed)?;
+        let name = std::str::from_utf8(name).map_err(|_| DecryptionFailed)?;
+        let algorithm = name.parse().map_err(|_| DecryptionFailed)?;
+        Ok(Self { algorithm, ciphertext: ciphertext.to_vec() })
+    }
 }
 
 /// Someone to whom keys can be wrapped.
@@ -111,6 +136,38 @@ pub trait KeyUnwrap {
     fn unwrap_key(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<Zeroizing<[u8; 32]>, DecryptionFailed>;
 }
 
+/// The private operation of an RSA key, which may be in memory or in a token.
+pub trait OaepDecrypt {
+    /// Why it failed. A token can fail in more ways than a key in memory.
+    type Error: From<DecryptionFailed>;
+
+    /// The public half.
+    fn rsa_public(&self) -> RsaPublic;
+
+    /// Decrypts 32 bytes with RSA-OAEP, SHA-256 and MGF1-SHA-256 (RFC 8017 7.1.2). `ciphertext` is as long as the modulus.
+    ///
+    /// # Errors
+    /// [`DecryptionFailed`] for every fault of the ciphertext, without a difference in time or value; or a failure of the token.
+    fn decrypt_oaep(&self, label: &[u8], ciphertext: &[u8]) -> Result<Zeroizing<[u8; 32]>, Self::Error>;
+}
+
+/// Unwraps a key with one pair of private keys. Each pair opens one algorithm: with an X-Wing key the hybrid, without it RSA alone.
+///
+/// # Errors
+/// [`DecryptionFailed`] as for [`KeyUnwrap::unwrap_key`], or a failure of the token.
+pub fn unwrap_with<R: OaepDecrypt>(
+    rsa: &R,
+    xwing: Option<&XWingSecret>,
+    wrapped: &WrappedKey,
+    context: &[u8],
+) -> Result<Zeroizing<[u8; 32]>, R::Error> {
+    match (wrapped.algorithm, xwing) {
+        (Algorithm::RsaOaep256, None) => rsa.decrypt_oaep(context, &wrapped.ciphertext),
+        (Algorithm::XWingRsaOaep256, Some(xwing)) => hybrid::unwrap(rsa, xwing, &wrapped.ciphertext, context),
+        (Algorithm::RsaOaep256, Some(_)) | (Algorithm::XWingRsaOaep256, None) => Err(DecryptionFailed.into()),
+    }
+}
+
 /// Why an algorithm's name and a key do not make a recipient.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -121,7 +178,7 @@ pub enum RecipientError {
     /// The bytes are not a usable RSA key.
     #[error(transparent)]
     Rsa(#[from] RsaKeyError),
-    /// The bytes are not a usable HPKE public key.
-    #[error("not a public key for {0}")]
-    Hpke(Algorithm),
+    /// The bytes are not a usable pair of keys.
+    #[error(transparent)]
+    Encryption(#[from] EncryptionKeyError),
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::{Algorithm, KeyUnwrap, KeyWrap, WrappedKey};
+use super::{Algorithm, KeyUnwrap, KeyWrap, OaepDecrypt, WrappedKey, unwrap_with};
 use crate::DecryptionFailed;
 use crate::rsa_key::{RsaPublic, RsaSecret};
 
@@ -28,9 +28,18 @@ impl KeyUnwrap for RsaSecret {
     }
 
     fn unwrap_key(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<Zeroizing<[u8; 32]>, DecryptionFailed> {
-        if wrapped.algorithm != Algorithm::RsaOaep256 {
-            return Err(DecryptionFailed);
-        }
-        self.decrypt_oaep(context, &wrapped.ciphertext)
+        unwrap_with(self, None, wrapped, context)
+    }
+}
+
+impl OaepDecrypt for RsaSecret {
+    type Error = DecryptionFailed;
+
+    fn rsa_public(&self) -> RsaPublic {
+        self.public()
+    }
+
+    fn decrypt_oaep(&self, label: &[u8], ciphertext: &[u8]) -> Result<Zeroizing<[u8; 32]>, DecryptionFailed> {
+        self.decrypt_oaep(label, ciphertext)
     }
 }

@@ -46,7 +46,7 @@ fn the_reader_gets_what_the_delegate_has_and_no_more() {
         handed_on(published, mask(&[Class::Laboratory, Class::Genetics])),
         Err(HandOnError::NoKeys(Class::Genetics))
     );
-    assert_eq!(handed_on(published, ClassMask::default()), Err(HandOnError::Directory));
+    assert_eq!(handed_on(published, ClassMask::default()), Err(HandOnError::NoClass));
 }
 
 #[test]
@@ -108,6 +108,6 @@ fn other_bytes_are_refused() {
         assert!(opened.is_none(), "byte {position}");
     }
     assert!(DelegatedKeys::from_bytes(&[bytes, &[0]].concat()).is_err());
-    assert!(DelegatedKeys::from_bytes(directory.published().to_bytes()).is_err());
+    assert!(DelegatedKeys::from_bytes(directory.published().root().to_bytes()).is_err());
     assert!(bytes.len() < MAX_DELEGATED_KEYS_BYTES);
 }

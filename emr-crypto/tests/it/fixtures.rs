@@ -5,7 +5,10 @@ use std::sync::LazyLock;
 
 use cid::Cid;
 use emr_core::{AccountIndex, Class, RecordSlot, Version};
-use emr_crypto::{AuthoredRecord, RecordContext, RsaSecret, SealedRecord, SigningContext};
+use emr_crypto::{
+    AuthoredRecord, DirectoryRoot, EncryptionSecret, KeyDirectory, KeyProfile, PatientDirectory, RecordContext,
+    RsaSecret, SealedRecord, SigningContext,
+};
 
 macro_rules! fixture {
     ($name:literal) => {
@@ -18,11 +21,30 @@ fn secret(pem: &[u8]) -> RsaSecret {
     RsaSecret::from_pem(std::str::from_utf8(pem).unwrap()).unwrap()
 }
 
-pub(crate) static PATIENT: LazyLock<RsaSecret> = LazyLock::new(|| secret(fixture!("patient-3072.pem")));
-pub(crate) static DOCTOR: LazyLock<RsaSecret> = LazyLock::new(|| secret(fixture!("doctor-3072.pem")));
-/// In PKCS#1 form.
-pub(crate) static OTHER_DOCTOR: LazyLock<RsaSecret> = LazyLock::new(|| secret(fixture!("doctor-2048.pem")));
-pub(crate) static HOSPITAL: LazyLock<RsaSecret> = LazyLock::new(|| secret(fixture!("hospital-4096.pem")));
+/// An RSA key with a new X-Wing key.
+pub(crate) fn hybrid(rsa: &RsaSecret) -> EncryptionSecret {
+    EncryptionSecret::with_rsa(rsa.clone(), KeyProfile::Hybrid)
+}
+
+pub(crate) static PATIENT: LazyLock<EncryptionSecret> = LazyLock::new(|| hybrid(&secret(fixture!("patient-3072.pem"))));
+pub(crate) static DOCTOR: LazyLock<EncryptionSecret> = LazyLock::new(|| hybrid(&secret(fixture!("doctor-3072.pem"))));
+/// RSA alone; the file is in PKCS#1 form.
+pub(crate) static OTHER_DOCTOR: LazyLock<EncryptionSecret> =
+    LazyLock::new(|| secret(fixture!("doctor-2048.pem")).into());
+pub(crate) static HOSPITAL: LazyLock<EncryptionSecret> =
+    LazyLock::new(|| hybrid(&secret(fixture!("hospital-4096.pem"))));
+
+/// The directory as a reader gets it: decoded from its blocks.
+pub(crate) fn fetched(directory: &PatientDirectory) -> KeyDirectory {
+    reassembled(directory.published())
+}
+
+pub(crate) fn reassembled(directory: &KeyDirectory) -> KeyDirectory {
+    let root = DirectoryRoot::from_bytes(directory.root().to_bytes()).unwrap();
+    let blocks: Blocks = Blocks(directory.blocks().map(|(cid, block)| (cid, block.to_vec())).collect());
+    let in_order: Vec<_> = root.links().map(|link| blocks.get(link).unwrap()).collect();
+    KeyDirectory::assemble(root, in_order).unwrap()
+}
 
 pub(crate) fn account(index: u64) -> AccountIndex {
     AccountIndex::new(index).unwrap()
@@ -43,11 +65,10 @@ pub(crate) fn authored(record: Vec<u8>) -> AuthoredRecord {
     let authorship = b"an authorship".to_vec();
     AuthoredRecord {
         record,
-        signature: DOCTOR.sign_pss(SigningContext::AUTHORSHIP, &authorship),
+        signature: DOCTOR.rsa().sign_pss(SigningContext::AUTHORSHIP, &authorship),
         authorship,
         author: account(7),
-        author_key: DOCTOR.public(),
-        author_salt: None,
+        author_key: DOCTOR.public().committed(None),
         commitment_seed: [0xc0; 32],
         attachments: Vec::new(),
     }

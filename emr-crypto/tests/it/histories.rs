@@ -2,12 +2,10 @@
 //! block, each reader opens exactly the records that the history allows.
 
 use emr_core::Class;
-use emr_crypto::{
-    EpochKeyring, KeyDirectory, OpenedRecord, Past, PatientDirectory, RevokeError, SealedRecord, key_wrap::HpkeSecret,
-};
+use emr_crypto::{EpochKeyring, OpenedRecord, Past, PatientDirectory, RevokeError, SealedRecord};
 use proptest::prelude::*;
 
-use crate::fixtures::{Blocks, account, authored, context};
+use crate::fixtures::{Blocks, OTHER_DOCTOR, account, authored, context, fetched, hybrid};
 
 const READERS: usize = 3;
 const CLASSES: [Class; 2] = [Class::Laboratory, Class::MentalHealth];
@@ -60,8 +58,8 @@ proptest! {
 
     #[test]
     fn each_reader_opens_what_the_history_allows(steps in prop::collection::vec(step(), 1..24)) {
-        let owner = HpkeSecret::generate_x25519();
-        let readers: Vec<_> = (0..READERS).map(|_| HpkeSecret::generate_x25519()).collect();
+        let owner = hybrid(OTHER_DOCTOR.rsa());
+        let readers: Vec<_> = (0..READERS).map(|_| hybrid(OTHER_DOCTOR.rsa())).collect();
         let mut directory = PatientDirectory::create(&owner);
         let mut allowed = vec![vec![Allowed::default(); CLASSES.len()]; READERS];
         let mut held: Vec<Vec<EpochKeyring>> = vec![Vec::new(); READERS];
@@ -92,8 +90,7 @@ proptest! {
                     records.push((now, class, sealed));
                 }
                 Step::Reload => {
-                    let published = KeyDirectory::from_bytes(directory.published().to_bytes()).unwrap();
-                    directory = PatientDirectory::open(published, &owner).unwrap();
+                    directory = PatientDirectory::open(fetched(&directory), &owner).unwrap();
                 }
             }
             for (reader, held) in readers.iter().zip(&mut held) {

@@ -1,6 +1,10 @@
 //! Decoding any bytes from a file or a node ends with a value or an error, never with a panic.
 
-use emr_crypto::{IdentityFile, KeyDirectory, LoginMessage, Manifest, PatientDirectory, RsaPublic, RsaSecret};
+use emr_crypto::key_wrap::WrappedKey;
+use emr_crypto::{
+    DirectoryRoot, EncryptionKey, IdentityFile, KeyDirectory, LoginMessage, Manifest, PatientDirectory, RsaPublic,
+    RsaSecret,
+};
 use proptest::prelude::*;
 use secrecy::SecretString;
 
@@ -13,7 +17,10 @@ fn read_everything(bytes: &[u8]) {
     let _ = IdentityFile::unseal(bytes, &SecretString::from("passphrase"));
     let _ = Manifest::from_bytes(bytes);
     let _ = LoginMessage::from_bytes(bytes);
-    if let Ok(directory) = KeyDirectory::from_bytes(bytes) {
+    let _ = EncryptionKey::from_bytes(bytes);
+    let _ = WrappedKey::from_bytes(bytes);
+    let root = DirectoryRoot::from_bytes(bytes);
+    if let Some(Ok(directory)) = root.ok().map(|root| KeyDirectory::assemble(root, [])) {
         let _ = directory.open_for(&*DOCTOR);
         let _ = PatientDirectory::open(directory, &*PATIENT);
     }
@@ -28,7 +35,7 @@ proptest! {
     /// Valid bytes with a few changes get further into the decoder than random bytes.
     #[test]
     fn altered_keys(changes in proptest::collection::vec((0_usize..10_000, any::<u8>()), 1..4)) {
-        for good in [DOCTOR.public().to_der(), DOCTOR.to_der().to_vec()] {
+        for good in [DOCTOR.public().to_bytes(), DOCTOR.rsa().public().to_der(), DOCTOR.rsa().to_der().to_vec()] {
             let mut bytes = good;
             for (position, byte) in &changes {
                 let position = position % bytes.len();

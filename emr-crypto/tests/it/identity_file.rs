@@ -3,14 +3,17 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use emr_core::Role;
-use emr_crypto::{Identity, IdentityError, IdentityFile, IdentityFileError, Overwrite, RsaBits, ScryptCost};
+use emr_crypto::{
+    EncryptionSecret, Identity, IdentityError, IdentityFile, IdentityFileError, KeyProfile, Overwrite, RsaBits,
+    ScryptCost,
+};
 use emr_durable::crash::{ALL, Journal, no_sync};
 use secrecy::SecretString;
 
 use crate::fixtures::DOCTOR;
 
 fn identity() -> Identity {
-    Identity::with_rsa(Role::Doctor, DOCTOR.clone())
+    Identity::with_encryption(Role::Doctor, DOCTOR.clone())
 }
 
 fn passphrase() -> SecretString {
@@ -21,9 +24,15 @@ fn sealed() -> Vec<u8> {
     IdentityFile::seal(&identity(), &passphrase(), ScryptCost::Development).unwrap()
 }
 
+fn same_keys(a: &EncryptionSecret, b: &EncryptionSecret) -> bool {
+    *a.rsa().to_der() == *b.rsa().to_der() && a.xwing() == b.xwing()
+}
+
 fn same(a: &Identity, b: &Identity) -> bool {
     a.role() == b.role()
-        && *a.rsa().to_der() == *b.rsa().to_der()
+        && same_keys(a.encryption(), b.encryption())
+        && a.former().len() == b.former().len()
+        && a.former().iter().zip(b.former()).all(|(a, b)| same_keys(a, b))
         && a.rollup_seed() == b.rollup_seed()
         && a.ethereum_secret() == b.ethereum_secret()
         && a.commitment_salt() == b.commitment_salt()
@@ -66,7 +75,7 @@ fn a_written_identity_is_read_again() {
 #[test]
 fn the_standard_cost_is_n_2_to_the_17() {
     let file = IdentityFile::seal(&identity(), &passphrase(), ScryptCost::default()).unwrap();
-    assert_eq!((&file[..12], file[12], file[13]), (&b"emr-identity"[..], 2, 17));
+    assert_eq!((&file[..12], file[12], file[13]), (&b"emr-identity"[..], 3, 17));
     IdentityFile::unseal(&file, &passphrase()).unwrap();
 }
 
@@ -130,7 +139,7 @@ fn every_altered_byte_is_an_error() {
     for position in 0..12 {
         assert!(matches!(altered(position), IdentityFileError::NotAnIdentityFile));
     }
-    assert!(matches!(altered(12), IdentityFileError::Version(3)));
+    assert!(matches!(altered(12), IdentityFileError::Version(2)));
     for position in (14..58).chain((62..file.len()).step_by(61)).chain([file.len() - 1]) {
         assert!(matches!(altered(position), IdentityFileError::WrongPassphrase), "{position}");
     }
@@ -187,12 +196,16 @@ fn ethereum_keys_are_scalars() {
 
 #[test]
 fn generated_identities_work_and_print_nothing_secret() {
-    let identity = Identity::generate(Role::Patient, RsaBits::MIN);
+    let identity = Identity::generate(Role::Patient, RsaBits::MIN, KeyProfile::Hybrid);
     assert_eq!(identity.rsa().public().bits(), RsaBits::MIN);
     assert_eq!(identity.commitment_salt(), identity.clone().commitment_salt());
     assert_ne!(identity.commitment_salt(), *identity.rollup_seed());
     let debug = format!("{identity:?}");
-    assert!(debug.len() < 100 && !debug.contains(&hex::encode(identity.rollup_seed())), "{debug}");
+    assert!(debug.len() < 200, "{debug}");
+    let seed = identity.encryption().xwing().unwrap().seed();
+    for secret in [identity.rollup_seed(), identity.ethereum_secret(), seed, &identity.commitment_salt()] {
+        assert!(!debug.contains(&hex::encode(secret)[..16]), "{debug}");
+    }
 }
 
 /// After a power cut, a created identity is there, and a replaced one is either the old or the new one.

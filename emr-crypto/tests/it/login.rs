@@ -19,10 +19,13 @@ fn message() -> LoginMessage {
 #[test]
 fn a_signature_counts_until_it_expires() {
     let message = message();
-    let signature = message.sign(&DOCTOR);
-    assert_eq!(message.verify(&DOCTOR.public(), &signature, time(1000)), Ok(()));
-    assert_eq!(message.verify(&DOCTOR.public(), &signature, time(1001)), Err(LoginMessageError::Expired));
-    assert!(matches!(message.verify(&PATIENT.public(), &signature, time(1000)), Err(LoginMessageError::Signature(_))));
+    let signature = message.sign(DOCTOR.rsa());
+    assert_eq!(message.verify(&DOCTOR.rsa().public(), &signature, time(1000)), Ok(()));
+    assert_eq!(message.verify(&DOCTOR.rsa().public(), &signature, time(1001)), Err(LoginMessageError::Expired));
+    assert!(matches!(
+        message.verify(&PATIENT.rsa().public(), &signature, time(1000)),
+        Err(LoginMessageError::Signature(_))
+    ));
 }
 
 /// A signature is worth nothing on another chain, at another node, at another address, for another account, to another
@@ -30,7 +33,7 @@ fn a_signature_counts_until_it_expires() {
 #[test]
 fn a_signature_fits_one_message() {
     let message = message();
-    let signature = message.sign(&DOCTOR);
+    let signature = message.sign(DOCTOR.rsa());
     let changes: [fn(&mut LoginMessage); 6] = [
         |c| c.domain = [2; 32],
         |c| c.verifier = account(3),
@@ -42,7 +45,10 @@ fn a_signature_fits_one_message() {
     for change in changes {
         let mut other = message.clone();
         change(&mut other);
-        assert!(matches!(other.verify(&DOCTOR.public(), &signature, time(1000)), Err(LoginMessageError::Signature(_))));
+        assert!(matches!(
+            other.verify(&DOCTOR.rsa().public(), &signature, time(1000)),
+            Err(LoginMessageError::Signature(_))
+        ));
     }
     assert_ne!(message.nonce, self::message().nonce);
 }

@@ -13,7 +13,7 @@ abstract contract AccountChanges is IAccountChanges, Registry {
         "uint256 deadline)"
     );
     bytes32 private constant KEY_ROTATION_TYPEHASH = keccak256(
-        "KeyRotation(address owner,uint256 qx,uint256 qy,uint256 encryptionCommitment,bytes rsaModulus,"
+        "KeyRotation(address owner,uint256 qx,uint256 qy,uint256 encryptionCommitment,bytes32 kemHash,bytes rsaModulus,"
         "bytes rsaSignature,uint256 nonce,uint256 deadline)"
     );
     bytes32 private constant ACCOUNT_CLOSING_TYPEHASH =
@@ -57,6 +57,7 @@ abstract contract AccountChanges is IAccountChanges, Registry {
                 registration.qx,
                 registration.qy,
                 registration.encryptionCommitment,
+                registration.kemHash,
                 keccak256(registration.rsaModulus),
                 keccak256(registration.rsaSignature),
                 _useNonce(owner),

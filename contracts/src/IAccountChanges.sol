@@ -54,7 +54,7 @@ interface IAccountChanges {
     function rotateKeys(IRegistry.Registration calldata registration) external payable;
 
     /// @notice Gives the account of `owner` new keys. The owner signed `KeyRotation(address owner,uint256 qx,uint256 qy,uint256
-    /// encryptionCommitment,bytes rsaModulus,bytes rsaSignature,uint256 nonce,uint256 deadline)`.
+    /// encryptionCommitment,bytes32 kemHash,bytes rsaModulus,bytes rsaSignature,uint256 nonce,uint256 deadline)`.
     function rotateKeysFor(
         address owner,
         IRegistry.Registration calldata registration,

@@ -15,15 +15,19 @@ interface IRegistry {
     /// @param qy Ordinate of Q. The contract computes the key `A = 8Q`, so a registered key has prime order.
     /// @param encryptionCommitment A patient's commitment to their encryption key, not 0 and below 2^248. 0 for doctors and hospitals:
     /// the contract computes theirs.
+    /// @param kemHash SHA-256 of a doctor's or hospital's X-Wing public key (1216 bytes), which the computed commitment covers. 0 without such a
+    /// key, and for patients: their commitment covers it.
     /// @param rsaModulus A doctor's or hospital's RSA modulus, big-endian, 2048 to 4096 bits; the exponent is 65537. Empty
     /// for patients.
-    /// @param rsaSignature RSASSA-PKCS1-v1_5 with SHA-256 over `possessionMessage(owner, A.x, A.y, role)`. Empty for patients.
+    /// @param rsaSignature RSASSA-PKCS1-v1_5 with SHA-256 over `possessionMessage(owner, A.x, A.y, role, kemHash)`. Empty for
+    /// patients.
     struct Registration {
         Role role;
         AccountIndex org;
         uint256 qx;
         uint256 qy;
         uint256 encryptionCommitment;
+        bytes32 kemHash;
         bytes rsaModulus;
         bytes rsaSignature;
     }
@@ -97,6 +101,8 @@ interface IRegistry {
     error InvalidEncryptionCommitment(uint256 commitment);
     /// @notice A patient's RSA key must not be on chain.
     error UnexpectedRsaKey();
+    /// @notice A patient's commitment covers the hash of their second key, so it must not be on chain.
+    error UnexpectedKemHash();
     /// @notice Only doctors have an organisation.
     error UnexpectedOrganisation(AccountIndex org);
     /// @notice The RSA modulus is not an odd number of 2048 to 4096 bits in whole bytes with its top bit set.
@@ -130,7 +136,7 @@ interface IRegistry {
     /// @param registration The registration that the owner signed.
     /// @param deadline The last second at which it is accepted.
     /// @param signature EIP-712 signature over `Registration(address owner,uint8 role,uint24 org,uint256 qx,uint256 qy,uint256
-    /// encryptionCommitment,bytes rsaModulus,bytes rsaSignature,uint256 deadline)`, domain ("EMR Rollup", "1", chain, this).
+    /// encryptionCommitment,bytes32 kemHash,bytes rsaModulus,bytes rsaSignature,uint256 deadline)`, domain ("EMR Rollup", "1", chain, this).
     /// An owner registers once, so the signature cannot be used twice.
     function registerFor(
         address owner,
@@ -179,7 +185,10 @@ interface IRegistry {
     /// @notice Whether `hospital` currently endorses `doctor`.
     function isEndorsed(AccountIndex hospital, address doctor) external view returns (bool);
 
-    /// @notice The bytes that an owner's RSA key signs to prove possession: six words, `abi.encode(keccak256("emr/rsa/possession/v1"),
-    /// domain, owner, A.x, A.y, role)`.
-    function possessionMessage(address owner, uint256 ax, uint256 ay, Role role) external view returns (bytes memory);
+    /// @notice The bytes that an owner's RSA key signs to prove possession: seven words, `abi.encode(keccak256("emr/rsa/possession/v2"),
+    /// domain, owner, A.x, A.y, role, kemHash)`.
+    function possessionMessage(address owner, uint256 ax, uint256 ay, Role role, bytes32 kemHash)
+        external
+        view
+        returns (bytes memory);
 }

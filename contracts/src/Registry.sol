@@ -18,9 +18,9 @@ import {AccountIndex, Role, STATUS_ACTIVE, STATUS_SUSPENDED, Standing} from "./T
 abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
     bytes32 private constant REGISTRATION_TYPEHASH = keccak256(
         "Registration(address owner,uint8 role,uint24 org,uint256 qx,uint256 qy,uint256 encryptionCommitment,"
-        "bytes rsaModulus,bytes rsaSignature,uint256 deadline)"
+        "bytes32 kemHash,bytes rsaModulus,bytes rsaSignature,uint256 deadline)"
     );
-    bytes32 private constant POSSESSION_TAG = keccak256("emr/rsa/possession/v1");
+    bytes32 private constant POSSESSION_TAG = keccak256("emr/rsa/possession/v2");
 
     AccountIndex internal constant NO_ACCOUNT = AccountIndex.wrap(0);
 
@@ -156,8 +156,12 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
     }
 
     /// @inheritdoc IRegistry
-    function possessionMessage(address owner, uint256 ax, uint256 ay, Role role) public view returns (bytes memory) {
-        return abi.encode(POSSESSION_TAG, _domain(), owner, ax, ay, role);
+    function possessionMessage(address owner, uint256 ax, uint256 ay, Role role, bytes32 kemHash)
+        public
+        view
+        returns (bytes memory)
+    {
+        return abi.encode(POSSESSION_TAG, _domain(), owner, ax, ay, role, kemHash);
     }
 
     /// @dev Checks a registration, assigns an account index, and queues the entry of a patient.
@@ -251,11 +255,12 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
     /// @dev Checks a patient's commitment. It is opaque, because an RSA key on chain would identify the patient elsewhere.
     function _patientCommitment(Registration calldata registration) private pure returns (uint256 commitment) {
         if (registration.rsaModulus.length != 0 || registration.rsaSignature.length != 0) revert UnexpectedRsaKey();
+        if (registration.kemHash != 0) revert UnexpectedKemHash();
         commitment = registration.encryptionCommitment;
         if (commitment == 0 || commitment >> 248 != 0) revert InvalidEncryptionCommitment(commitment);
     }
 
-    /// @dev Computes a doctor's or hospital's commitment from an RSA key, after checking the proof of possession.
+    /// @dev Computes a doctor's or hospital's commitment from an RSA key and the hash of a second key, after checking the proof of possession.
     function _provenCommitment(address owner, uint256 ax, uint256 ay, Registration calldata registration)
         private
         view
@@ -266,9 +271,9 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
         }
         bytes memory modulus = registration.rsaModulus;
         if (!RsaKey.isWellFormed(modulus)) revert InvalidRsaModulus();
-        bytes memory message = possessionMessage(owner, ax, ay, registration.role);
+        bytes memory message = possessionMessage(owner, ax, ay, registration.role, registration.kemHash);
         if (!RsaKey.verifies(modulus, message, registration.rsaSignature)) revert InvalidRsaSignature();
-        return RsaKey.commitment(modulus);
+        return RsaKey.commitment(modulus, registration.kemHash);
     }
 
     /// @dev The EIP-712 hash of all fields of a registration, with the owner and the deadline.
@@ -286,6 +291,7 @@ abstract contract Registry is IRegistry, Queue, EIP712, Nonces {
                 registration.qx,
                 registration.qy,
                 registration.encryptionCommitment,
+                registration.kemHash,
                 keccak256(registration.rsaModulus),
                 keccak256(registration.rsaSignature),
                 deadline

@@ -17,11 +17,11 @@ library RsaKey {
         return modulus[0] >= 0x80 && uint8(modulus[length - 1]) & 1 == 1;
     }
 
-    /// @notice The key's one-element commitment, below 2^248:
-    /// `sha256(uint16 length of e || e || uint16 length of n || n) >> 8`.
-    function commitment(bytes memory modulus) internal pure returns (uint256) {
+    /// @notice The one-element commitment to the key and to a second one, below 2^248:
+    /// `sha256(uint16 length of e || e || uint16 length of n || n || kemHash) >> 8`.
+    function commitment(bytes memory modulus, bytes32 kemHash) internal pure returns (uint256) {
         bytes32 digest =
-            sha256(abi.encodePacked(uint16(EXPONENT.length), EXPONENT, uint16(modulus.length), modulus));
+            sha256(abi.encodePacked(uint16(EXPONENT.length), EXPONENT, uint16(modulus.length), modulus, kemHash));
         return uint256(digest) >> 8;
     }
 

@@ -6,7 +6,7 @@ use alloy::{
     signers::SignerSync,
     sol_types::{SolStruct, SolValue, eip712_domain},
 };
-use emr_core::{AccountIndex, Opaque, Role, UnixTime};
+use emr_core::{AccountIndex, KemHash, Opaque, Role, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use crate::bindings::IRegistry;
@@ -21,6 +21,7 @@ mod eip712 {
             uint256 qx;
             uint256 qy;
             uint256 encryptionCommitment;
+            bytes32 kemHash;
             bytes rsaModulus;
             bytes rsaSignature;
             uint256 deadline;
@@ -56,13 +57,14 @@ impl RollupInstance {
     }
 
     /// The message that an RSA key signs (RSASSA-PKCS1-v1_5, SHA-256) to prove that the owner of the rollup key `A`
-    /// holds it. Six words, 192 bytes: `keccak256("emr/rsa/possession/v1"), domain, owner, A.x, A.y, role`.
+    /// holds it. Seven words, 224 bytes: `keccak256("emr/rsa/possession/v2"), domain, owner, A.x, A.y, role, kem hash`. So the holder of the RSA
+    /// key chose the second key that an account has beside it.
     ///
     /// `key` is the rollup key `A` itself, not the `Q` that is submitted.
-    pub fn possession_message(&self, owner: Address, key: CurvePoint, role: Role) -> Vec<u8> {
-        let tag = alloy::primitives::keccak256("emr/rsa/possession/v1");
-        let role = U256::from(role.code());
-        (tag, B256::from(self.domain()), owner, B256::from(key.x), B256::from(key.y), role).abi_encode()
+    pub fn possession_message(&self, owner: Address, key: CurvePoint, role: Role, kem: KemHash) -> Vec<u8> {
+        let tag = alloy::primitives::keccak256("emr/rsa/possession/v2");
+        let (role, kem) = (U256::from(role.code()), B256::from(*kem.as_bytes()));
+        (tag, B256::from(self.domain()), owner, B256::from(key.x), B256::from(key.y), role, kem).abi_encode()
     }
 }
 
@@ -75,26 +77,29 @@ pub struct CurvePoint {
     pub y: [u8; 32],
 }
 
-/// An RSA public key with exponent 65537, and the proof that its owner holds the private key.
+/// An RSA public key with exponent 65537, the second key beside it, and the proof that the owner holds the private RSA key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RsaPossession {
     /// The modulus, big-endian without leading zeros: 256 to 512 bytes, top bit set.
     pub modulus: Vec<u8>,
+    /// The account's second key, which the signature covers.
+    pub kem: KemHash,
     /// Signature over [`RollupInstance::possession_message`], as long as the modulus.
     pub signature: Vec<u8>,
 }
 
-/// The commitment to an RSA public key in a doctor's or hospital's identity leaf:
-/// `sha256(uint16 length of e || e || uint16 length of n || n) >> 8`, both numbers big-endian without leading zeros.
+/// The commitment to the keys of a doctor or hospital in their identity leaf:
+/// `sha256(uint16 length of e || e || uint16 length of n || n || kem hash) >> 8`, both numbers of the RSA key big-endian without leading zeros.
 ///
 /// The contract computes it for exponent 65537, which is `e = 01 00 01`.
-pub fn rsa_commitment(modulus: &[u8], exponent: &[u8]) -> Opaque {
-    let mut bytes = Vec::with_capacity(4 + exponent.len() + modulus.len());
+pub fn rsa_commitment(modulus: &[u8], exponent: &[u8], kem: KemHash) -> Opaque {
+    let mut bytes = Vec::with_capacity(4 + exponent.len() + modulus.len() + kem.as_bytes().len());
     for number in [exponent, modulus] {
         let length = u16::try_from(number.len()).unwrap_or(u16::MAX);
         bytes.extend_from_slice(&length.to_be_bytes());
         bytes.extend_from_slice(number);
     }
+    bytes.extend_from_slice(kem.as_bytes());
     Opaque::of(&bytes)
 }
 
@@ -106,12 +111,13 @@ pub struct Registration {
     qx: B256,
     qy: B256,
     encryption_commitment: Option<Opaque>,
+    kem_hash: KemHash,
     rsa_modulus: Bytes,
     rsa_signature: Bytes,
 }
 
 impl Registration {
-    /// A patient. `q` is the patient's rollup key divided by 8. Only a `commitment` to their encryption key goes on
+    /// A patient. `q` is the patient's rollup key divided by 8. Only a `commitment` to their encryption keys goes on
     /// chain.
     pub fn patient(q: CurvePoint, commitment: Opaque) -> Self {
         Self {
@@ -120,6 +126,7 @@ impl Registration {
             qx: q.x.into(),
             qy: q.y.into(),
             encryption_commitment: Some(commitment),
+            kem_hash: KemHash::NONE,
             rsa_modulus: Bytes::new(),
             rsa_signature: Bytes::new(),
         }
@@ -142,6 +149,7 @@ impl Registration {
             qx: q.x.into(),
             qy: q.y.into(),
             encryption_commitment: None,
+            kem_hash: key.kem,
             rsa_modulus: key.modulus.into(),
             rsa_signature: key.signature.into(),
         }
@@ -152,9 +160,9 @@ impl Registration {
         CurvePoint { x: self.qx.0, y: self.qy.0 }
     }
 
-    /// The commitment to the encryption key that the contract stores.
+    /// The commitment to the encryption keys that the contract stores.
     pub fn commitment(&self) -> Opaque {
-        self.encryption_commitment.unwrap_or_else(|| rsa_commitment(&self.rsa_modulus, &[1, 0, 1]))
+        self.encryption_commitment.unwrap_or_else(|| rsa_commitment(&self.rsa_modulus, &[1, 0, 1], self.kem_hash))
     }
 
     /// The role that is registered.
@@ -171,6 +179,7 @@ impl Registration {
             qx: self.qx.into(),
             qy: self.qy.into(),
             encryptionCommitment: self.commitment_number(),
+            kemHash: self.kem_word(),
             rsaModulus: self.rsa_modulus.clone(),
             rsaSignature: self.rsa_signature.clone(),
             deadline: U256::from(deadline.get()),
@@ -201,6 +210,10 @@ impl Registration {
         self.encryption_commitment.map_or(U256::ZERO, |commitment| U256::from_be_bytes(commitment.to_be_bytes32()))
     }
 
+    fn kem_word(&self) -> B256 {
+        B256::from(*self.kem_hash.as_bytes())
+    }
+
     /// Converts to the argument of the contract's functions.
     pub(crate) fn to_abi(&self) -> IRegistry::Registration {
         IRegistry::Registration {
@@ -209,6 +222,7 @@ impl Registration {
             qx: self.qx.into(),
             qy: self.qy.into(),
             encryptionCommitment: self.commitment_number(),
+            kemHash: self.kem_word(),
             rsaModulus: self.rsa_modulus.clone(),
             rsaSignature: self.rsa_signature.clone(),
         }
@@ -254,37 +268,41 @@ mod tests {
         RollupInstance { chain_id: 31337, contract: Address::repeat_byte(0x11) }
     }
 
-    /// Computed with Python's hashlib over `0003 010001 0100 || n`, n = 0x80 00.. 01 of 256 bytes.
+    /// Computed with Python's hashlib over `0003 010001 0100 || n || kem hash`, n = 0x80 00.. 01 of 256 bytes.
     #[test]
-    fn rsa_commitment_vector() {
+    fn rsa_commitment_vectors() {
         let mut modulus = [0; 256];
         (modulus[0], modulus[255]) = (0x80, 1);
-        assert_eq!(
-            rsa_commitment(&modulus, &[1, 0, 1]).to_string(),
-            "0x003697c03790f7cad01f6984227b4319ef15e0e02956ceb66708184ea232c4c6"
-        );
+        for (kem, expected) in [
+            (KemHash::NONE, "0x00d56db5cafb9cf65f7e522c7eff8be926d209fbe8928504d1f8697e9913284c"),
+            (KemHash::of(b"abc"), "0x00b0ed5d07a4721f1a56ee1cab65c42a41479b38e74f51198dc5a764eb9e9f2d"),
+        ] {
+            assert_eq!(rsa_commitment(&modulus, &[1, 0, 1], kem).to_string(), expected);
+        }
     }
 
     #[test]
     fn lengths_keep_exponent_and_modulus_apart() {
-        assert_ne!(rsa_commitment(&[1, 2, 3], &[4]), rsa_commitment(&[2, 3], &[4, 1]));
+        let commitment = |modulus, exponent| rsa_commitment(modulus, exponent, KemHash::NONE);
+        assert_ne!(commitment(&[1, 2, 3], &[4]), commitment(&[2, 3], &[4, 1]));
     }
 
     #[test]
     fn the_signature_covers_every_field() -> Result<(), Box<dyn std::error::Error>> {
         let q = CurvePoint { x: [1; 32], y: [2; 32] };
-        let key = RsaPossession { modulus: vec![3; 256], signature: vec![4; 256] };
+        let key = RsaPossession { modulus: vec![3; 256], kem: KemHash::of(b"key"), signature: vec![4; 256] };
         let (owner, deadline) = (Address::repeat_byte(5), UnixTime::new(6)?);
         let signed = Registration::doctor(q, Some(AccountIndex::new(7)?), key);
         let hash = |registration: &Registration| registration.signing_hash(&instance(), owner, deadline);
         let base = hash(&signed);
 
-        let changes: [fn(&mut Registration); 7] = [
+        let changes: [fn(&mut Registration); 8] = [
             |r| r.role = Role::Hospital,
             |r| r.org = None,
             |r| r.qx = B256::ZERO,
             |r| r.qy = B256::ZERO,
             |r| r.encryption_commitment = Some(Opaque::of(b"x")),
+            |r| r.kem_hash = KemHash::NONE,
             |r| r.rsa_modulus = Bytes::new(),
             |r| r.rsa_signature = Bytes::new(),
         ];

@@ -72,7 +72,7 @@ pub struct PendingRegistration {
     pub org: Option<AccountIndex>,
     /// The rollup key `A`.
     pub key: CurvePoint,
-    /// The commitment to the RSA key; see [`rsa_commitment`](crate::rsa_commitment).
+    /// The commitment to the RSA key and the second one; see [`rsa_commitment`](crate::rsa_commitment).
     pub commitment: Opaque,
 }
 

@@ -169,6 +169,9 @@ pub enum Revert {
     /// The registration of a patient contains an RSA key.
     #[error("a patient's RSA key must not be published: register its commitment only")]
     UnexpectedRsaKey,
+    /// The registration of a patient contains the hash of a second key.
+    #[error("the hash of a patient's second key must not be published: register its commitment only")]
+    UnexpectedKemHash,
     /// The registration names an organisation, but is not a doctor's.
     #[error("only doctors belong to an organisation: leave it out")]
     UnexpectedOrganisation,
@@ -176,7 +179,9 @@ pub enum Revert {
     #[error("the RSA key must have 2048 to 4096 bits in whole bytes: create another")]
     InvalidRsaModulus,
     /// The proof of possession does not verify.
-    #[error("the RSA signature does not prove possession of the key for this owner, role and contract: sign again")]
+    #[error(
+        "the RSA signature does not prove possession of the key for this owner, role, second key and contract: sign again"
+    )]
     InvalidRsaSignature,
     /// The account is not an admitted hospital.
     #[error("account {0} is not an admitted hospital: a registrar must admit it first")]
@@ -395,6 +400,7 @@ impl From<Abi> for Revert {
             Abi::PointOfLowOrder(_) => Self::PointOfLowOrder,
             Abi::InvalidEncryptionCommitment(e) => Self::InvalidEncryptionCommitment(e.commitment),
             Abi::UnexpectedRsaKey(_) => Self::UnexpectedRsaKey,
+            Abi::UnexpectedKemHash(_) => Self::UnexpectedKemHash,
             Abi::UnexpectedOrganisation(_) => Self::UnexpectedOrganisation,
             Abi::InvalidRsaModulus(_) => Self::InvalidRsaModulus,
             Abi::InvalidRsaSignature(_) => Self::InvalidRsaSignature,

@@ -26,12 +26,12 @@ abstract contract Owners is World {
 
     bytes32 internal constant REGISTRATION = keccak256(
         "Registration(address owner,uint8 role,uint24 org,uint256 qx,uint256 qy,uint256 encryptionCommitment,"
-        "bytes rsaModulus,bytes rsaSignature,uint256 deadline)"
+        "bytes32 kemHash,bytes rsaModulus,bytes rsaSignature,uint256 deadline)"
     );
     bytes32 internal constant REVOKE =
         keccak256("ForcedRevoke(address owner,bool all,uint16 slot,bool replaceDirectory,uint256 directory,uint256 nonce,uint256 deadline)");
     bytes32 internal constant ROTATION = keccak256(
-        "KeyRotation(address owner,uint256 qx,uint256 qy,uint256 encryptionCommitment,bytes rsaModulus,"
+        "KeyRotation(address owner,uint256 qx,uint256 qy,uint256 encryptionCommitment,bytes32 kemHash,bytes rsaModulus,"
         "bytes rsaSignature,uint256 nonce,uint256 deadline)"
     );
     bytes32 internal constant CLOSING = keccak256("AccountClosing(address owner,uint256 nonce,uint256 deadline)");
@@ -68,12 +68,24 @@ abstract contract Owners is World {
         if (role == Role.Patient) {
             registration.encryptionCommitment = _patientCommitment(owner, second);
         } else {
-            IRegistry.Keys memory keys = _keys(owner, role, second);
+            registration.kemHash = _kemHash(owner, second);
             registration.rsaModulus = _modulus;
-            uint256 domain = uint256(keccak256(abi.encode(block.chainid, address(rollup)))) >> 8;
-            registration.rsaSignature =
-                _rsaSign(abi.encode(keccak256("emr/rsa/possession/v1"), domain, owner, keys.ax, keys.ay, role));
+            registration.rsaSignature = _possession(owner, role, second, registration.kemHash);
         }
+    }
+
+    /// @dev The proof of possession of the RSA key, for any second key.
+    function _possession(address owner, Role role, bool second, bytes32 kemHash) internal view returns (bytes memory) {
+        IRegistry.Keys memory keys = _keys(owner, role, second);
+        uint256 domain = uint256(keccak256(abi.encode(block.chainid, address(rollup)))) >> 8;
+        return _rsaSign(
+            abi.encode(keccak256("emr/rsa/possession/v2"), domain, owner, keys.ax, keys.ay, role, kemHash)
+        );
+    }
+
+    /// @dev The hash of a doctor's or hospital's second key. The first keys have an RSA key alone.
+    function _kemHash(address owner, bool second) internal pure returns (bytes32) {
+        return second ? keccak256(abi.encode(owner)) : bytes32(0);
     }
 
     /// @dev The keys that the contract must derive from it.
@@ -81,7 +93,12 @@ abstract contract Owners is World {
         (keys.ax, keys.ay) = second ? (A2X, A2Y) : (A1X, A1Y);
         keys.encryptionCommitment = role == Role.Patient
             ? _patientCommitment(owner, second)
-            : uint256(sha256(abi.encodePacked(uint16(3), hex"010001", uint16(_modulus.length), _modulus))) >> 8;
+            : _committed(_kemHash(owner, second));
+    }
+
+    /// @dev The commitment to the RSA key and a second one.
+    function _committed(bytes32 kemHash) internal view returns (uint256) {
+        return uint256(sha256(abi.encodePacked(uint16(3), hex"010001", uint16(_modulus.length), _modulus, kemHash))) >> 8;
     }
 
     function _registerEntry(uint24 account, Role role, uint24 org, IRegistry.Keys memory keys)
@@ -128,7 +145,9 @@ abstract contract Owners is World {
     {
         bytes memory head = abi.encode(REGISTRATION, owner, it.role, it.org, it.qx, it.qy, it.encryptionCommitment);
         return keccak256(
-            bytes.concat(head, abi.encode(keccak256(it.rsaModulus), keccak256(it.rsaSignature), deadline))
+            bytes.concat(
+                head, abi.encode(it.kemHash, keccak256(it.rsaModulus), keccak256(it.rsaSignature), deadline)
+            )
         );
     }
 
@@ -139,7 +158,9 @@ abstract contract Owners is World {
     {
         bytes memory head = abi.encode(ROTATION, owner, it.qx, it.qy, it.encryptionCommitment);
         return keccak256(
-            bytes.concat(head, abi.encode(keccak256(it.rsaModulus), keccak256(it.rsaSignature), nonce, deadline))
+            bytes.concat(
+                head, abi.encode(it.kemHash, keccak256(it.rsaModulus), keccak256(it.rsaSignature), nonce, deadline)
+            )
         );
     }
 

@@ -18,6 +18,7 @@ mod eip712 {
             uint256 qx;
             uint256 qy;
             uint256 encryptionCommitment;
+            bytes32 kemHash;
             bytes rsaModulus;
             bytes rsaSignature;
             uint256 nonce;
@@ -51,6 +52,7 @@ impl Registration {
             qx: keys.qx,
             qy: keys.qy,
             encryptionCommitment: keys.encryptionCommitment,
+            kemHash: keys.kemHash,
             rsaModulus: keys.rsaModulus,
             rsaSignature: keys.rsaSignature,
             nonce,

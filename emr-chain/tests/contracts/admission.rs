@@ -9,7 +9,7 @@ use num_bigint::BigUint;
 use crate::{
     on_each_chain, on_geth,
     reference::{register_entry, rsa},
-    world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, World, nobody, patient, rollup_key},
+    world::{DOCTOR, HOSPITAL, PATIENT, REGISTRAR, World, kem, nobody, patient, rollup_key},
 };
 
 on_each_chain!(
@@ -43,10 +43,12 @@ async fn a_doctor_joins_a_hospital(world: World) -> Outcome {
 
     // The hospital's entry comes before the doctor's, which names the hospital.
     let entries = rollup.queue_entries(QueueName::Ordinary, 0..2, 0).await?;
-    let commitment = emr_chain::rsa_commitment(&rsa(2048).modulus(), &[1, 0, 1]).to_be_bytes32();
-    let commitment = BigUint::from_bytes_be(&commitment);
-    assert_eq!(entries[0].words, register_entry(hospital.get(), 3, 0, &rollup_key(77), &commitment));
-    assert_eq!(entries[1].words, register_entry(index.get(), 2, hospital.get(), &rollup_key(5), &commitment));
+    let commitment = |k| {
+        let commitment = emr_chain::rsa_commitment(&rsa(2048).modulus(), &[1, 0, 1], kem(k));
+        BigUint::from_bytes_be(&commitment.to_be_bytes32())
+    };
+    assert_eq!(entries[0].words, register_entry(hospital.get(), 3, 0, &rollup_key(77), &commitment(77)));
+    assert_eq!(entries[1].words, register_entry(index.get(), 2, hospital.get(), &rollup_key(5), &commitment(5)));
     Ok(())
 }
 
@@ -100,7 +102,7 @@ async fn only_what_was_looked_at(world: World) -> Outcome {
     let registrar = world.as_account(REGISTRAR).await?;
     let (doctor, _) = world.as_account(DOCTOR).await?.register(&world.doctor(5, None)?).await?;
     let pending = registrar.pending(doctor).await?.ok_or("nothing waits")?;
-    let commitment = emr_chain::rsa_commitment(&rsa(2048).modulus(), &[1, 0, 1]);
+    let commitment = emr_chain::rsa_commitment(&rsa(2048).modulus(), &[1, 0, 1], kem(5));
     let expected = PendingRegistration {
         account: doctor,
         owner: account(DOCTOR)?.address(),

@@ -1,21 +1,21 @@
 //! What owners do with their accounts on L1: forced revocations, new keys, closed accounts; and suspension by the registrar.
 
 use alloy::{
-    primitives::{U256, aliases::U24},
+    primitives::{B256, U256, aliases::U24},
     signers::SignerSync,
 };
 use emr_chain::{
-    QueueName, QueuedChange, Registration, Revert, Revocation, SettlementLayer, SignedRevocation, SignedRotation,
-    Standing,
+    QueueName, QueuedChange, Registration, Revert, Revocation, RsaPossession, SettlementLayer, SignedRevocation,
+    SignedRotation, Standing, bindings::IRegistry::Registration as Raw,
 };
-use emr_core::{AccountIndex, GrantSlot, Opaque, Role, UnixTime};
+use emr_core::{AccountIndex, GrantSlot, KemHash, Opaque, Role, UnixTime};
 use emr_testkit::{Outcome, chain::account};
 
 use crate::{
     on_each_chain, on_geth,
-    reference::{integer, word},
+    reference::{integer, rsa, word},
     world::{
-        DEADLINE, DOCTOR, HOSPITAL, HOUR, PATIENT, REGISTRAR, SEQUENCER, World, another, nobody, patient,
+        DEADLINE, DOCTOR, HOSPITAL, HOUR, PATIENT, REGISTRAR, SEQUENCER, World, another, bytes, kem, nobody, patient,
         patient_commitment, refusal, rollup_key, submitted,
     },
 };
@@ -186,6 +186,19 @@ async fn a_rotation_is_relayed_once(world: World) -> Outcome {
     world.settle_queues().await?;
     // A second relay would bring back a key that the owner replaced since.
     assert_eq!(relay(&signed).await?, Some(Revert::InvalidOwnerSignature(owner)));
+
+    // The second key of a doctor or hospital is what they signed.
+    world.admitted_hospital().await?;
+    world.settle_queues().await?;
+    let (owner, q) = (account(HOSPITAL)?.address(), submitted(8).bytes());
+    let nonce = world.rollup.nonce_of(owner).await?;
+    let signed = world.hospital(8)?.sign_rotation(&instance, owner, &account(HOSPITAL)?, nonce, deadline)?;
+    for other in [kem(9), KemHash::NONE] {
+        let key = world.possession_with(2048, owner, Role::Hospital, 8, other);
+        let forged = SignedRotation { registration: Registration::hospital(q, key), ..signed.clone() };
+        assert_eq!(relay(&forged).await?, Some(Revert::InvalidOwnerSignature(owner)), "{other}");
+    }
+    assert_eq!(relay(&signed).await?, None);
     Ok(())
 }
 
@@ -299,13 +312,23 @@ async fn keys_are_rotated(world: World) -> Outcome {
     // A doctor proves that they hold the new RSA key, for the new rollup key.
     doctor.rotate_keys(&world.doctor(8, None)?).await?;
     let (x, y) = key(8);
-    assert_eq!(world.newest().await?[..3], [packed(18, index.get(), 0, 0, 0, 0), x, y]);
+    // Computed with Python's hashlib over `0003 010001 0100 || n || sha256(8 as 8 bytes)`.
+    let commitment = "0x00f2ac8b6efab983fd6cbf533076e7166a0eda7383d651819bc2e1d5df31a686";
+    let commitment = commitment.parse::<B256>()?.0;
+    assert_eq!(world.newest().await?, [packed(18, index.get(), 0, 0, 0, 0), x, y, commitment]);
     world.settle_queues().await?;
     let owner = account(DOCTOR)?.address();
-    let other = Registration::doctor(submitted(9).bytes(), None, world.possession(2048, owner, Role::Doctor, 8));
+    let keys = |key| Registration::doctor(submitted(9).bytes(), None, key);
+    let possession = world.possession(2048, owner, Role::Doctor, 9);
     let another_role = Registration::hospital(submitted(9).bytes(), world.possession(2048, owner, Role::Hospital, 9));
+    // The RSA key of somebody else, with a proof by the doctor's present one.
+    let not_theirs = RsaPossession { modulus: rsa(3072).modulus(), ..possession.clone() };
     for (registration, refused) in [
-        (other, Revert::InvalidRsaSignature),
+        (keys(world.possession_with(2048, owner, Role::Doctor, 8, kem(9))), Revert::InvalidRsaSignature),
+        (keys(RsaPossession { kem: kem(8), ..possession.clone() }), Revert::InvalidRsaSignature),
+        (keys(RsaPossession { kem: KemHash::NONE, ..possession.clone() }), Revert::InvalidRsaSignature),
+        (keys(RsaPossession { signature: Vec::new(), ..possession }), Revert::InvalidRsaSignature),
+        (keys(not_theirs), Revert::InvalidRsaSignature),
         (another_role, Revert::AnotherRole(index.get())),
         (world.doctor(9, Some(AccountIndex::new(1)?))?, Revert::AnotherRole(index.get())),
         (patient(9), Revert::AnotherRole(index.get())),
@@ -313,6 +336,21 @@ async fn keys_are_rotated(world: World) -> Outcome {
         let found = doctor.rotate_keys(&registration).await.err().and_then(|error| error.revert().cloned());
         assert_eq!(found, Some(refused));
     }
+    // A patient's hash stays off the chain in a rotation too.
+    let q = submitted(9).bytes();
+    let raw = Raw {
+        role: 1,
+        org: U24::ZERO,
+        qx: U256::from_be_bytes(q.x),
+        qy: U256::from_be_bytes(q.y),
+        encryptionCommitment: U256::from(5),
+        kemHash: B256::with_last_byte(1),
+        rsaModulus: bytes(&[]),
+        rsaSignature: bytes(&[]),
+    };
+    let fee = world.rollup.urgent_fee().await?;
+    let call = world.rollup.contract().rotateKeys(raw).value(fee);
+    assert_eq!(world.refusal(HOSPITAL, call).await?, Revert::UnexpectedKemHash);
     Ok(())
 }
 

@@ -14,6 +14,9 @@ use crate::world::{
     DOCTOR, HOSPITAL, PATIENT, REGISTRAR, SEQUENCER, World, deployment, operations, patient, sizes, submitted,
 };
 
+/// The most gas of a registration with an RSA key of 3072 bits and a second key, which is what new identities have.
+const REGISTRATION_GAS: u64 = 240_000;
+
 /// A settlement holds the time, and what is computed from it. A zero byte in them costs 12 less than another one.
 const OF_THE_TIME: u64 = 64;
 
@@ -42,6 +45,7 @@ async fn gas_is_as_committed() -> Outcome {
         let (_, receipt) = world.as_account(n).await?.register(&registration).await?;
         gas.insert(format!("register, RSA-{bits}"), receipt.gas_used);
     }
+    assert!(gas["register, RSA-3072"] < REGISTRATION_GAS, "{gas:?}");
     gas.insert("admit".to_owned(), world.admit(AccountIndex::new(1)?).await?.gas_used);
     gas.insert("endorse".to_owned(), hospital.endorse(account(DOCTOR)?.address()).await?.gas_used);
     gas.insert("register a patient".to_owned(), registrar.register(&patient(1)).await?.1.gas_used);

@@ -12,7 +12,7 @@ use emr_chain::{
     QueueName, Registration, Revert, SettlementLayer, Standing, bindings::IRegistry::Registration as Raw,
     rsa_commitment,
 };
-use emr_core::{AccountIndex, Role};
+use emr_core::{AccountIndex, KemHash, Role};
 use emr_testkit::{
     Outcome,
     chain::{Node, account},
@@ -22,10 +22,18 @@ use num_bigint::BigUint;
 use crate::{
     on_each_chain, on_geth,
     reference::{Point, modulus, register_entry, rsa, word},
-    world::{DOCTOR, HOSPITAL, PATIENT, SEQUENCER, World, bytes, patient, patient_commitment, rollup_key, submitted},
+    world::{
+        DOCTOR, HOSPITAL, PATIENT, SEQUENCER, World, bytes, kem, patient, patient_commitment, rollup_key, submitted,
+    },
 };
 
-on_each_chain!(patient_is_queued_at_once, key_is_eight_times_the_point, doctors_and_hospitals_wait, refusals);
+on_each_chain!(
+    patient_is_queued_at_once,
+    key_is_eight_times_the_point,
+    doctors_and_hospitals_wait,
+    commitments_are_those_of_hashlib,
+    refusals
+);
 on_geth!(patient_is_queued_at_once, doctors_and_hospitals_wait);
 
 async fn patient_is_queued_at_once(world: World) -> Outcome {
@@ -111,10 +119,33 @@ async fn doctors_and_hospitals_wait(world: World) -> Outcome {
     for (index, bits, role) in [(2, 3072, 3), (1, 2048, 2), (3, 4096, 2)] {
         world.admit(AccountIndex::new(index)?).await?;
         let last = world.registrations().await?.length - 1;
-        let commitment = rsa_commitment(&rsa(bits).modulus(), &[1, 0, 1]).to_be_bytes32();
+        let commitment = rsa_commitment(&rsa(bits).modulus(), &[1, 0, 1], kem(bits as u64 + 1)).to_be_bytes32();
         let commitment = BigUint::from_bytes_be(&commitment);
         let expected = register_entry(index, role, 0, &rollup_key(bits as u64 + 1), &commitment);
         assert_eq!(registrar.queue_entries(QueueName::Ordinary, last..last + 1, 0).await?[0].words, expected);
+    }
+    Ok(())
+}
+
+/// Computed with Python's hashlib over `0003 010001 || uint16 length of n || n || kem hash` for the three RSA keys: without a second key, and
+/// with one whose hash is the SHA-256 of "abc".
+async fn commitments_are_those_of_hashlib(world: World) -> Outcome {
+    let (none, abc) = (KemHash::NONE, KemHash::of(b"abc"));
+    let vectors = [
+        (2048, none, "0x002bf7a3ab581dd9c8418dde88c98e8bd1369abe6ec75237a749172877bdc368"),
+        (2048, abc, "0x0057e5837a685ac6a019593201bb646ab5b9002aaa45c59e3000229628ea7f64"),
+        (3072, none, "0x00fe02fb1db889c370adb32e071f889976b86cac2f6e082344eee941c9311b93"),
+        (3072, abc, "0x001a715c49cc432638b505d1aec6700b9054311585768c2780f2bc25c2d9bc8e"),
+        (4096, none, "0x00cd12eb292d82d871273f817c605ebc4c2dae23b8d32851ae7cf6d43166b5fc"),
+        (4096, abc, "0x009a7a65e7553a4fcefa20042ed6c896ca61a09991e107a8c17e1faf0405fea8"),
+    ];
+    for (n, (bits, kem, expected)) in (PATIENT..).zip(vectors) {
+        let key = world.possession_with(bits, account(n)?.address(), Role::Doctor, 9, kem);
+        let registration = Registration::doctor(submitted(9).bytes(), None, key);
+        assert_eq!(registration.commitment().to_string(), expected);
+        let (index, _) = world.rollup.register_for(&world.sign(n, registration)?).await?;
+        let waiting = world.rollup.pending(index).await?.ok_or("nothing waits")?;
+        assert_eq!(waiting.commitment.to_string(), expected, "{bits} bits, {kem}");
     }
     Ok(())
 }
@@ -128,6 +159,7 @@ fn raw_patient() -> Raw {
         qx: U256::from_be_bytes(q.x),
         qy: U256::from_be_bytes(q.y),
         encryptionCommitment: U256::from(5),
+        kemHash: B256::ZERO,
         rsaModulus: bytes(&[]),
         rsaSignature: bytes(&[]),
     }
@@ -139,6 +171,7 @@ fn raw_doctor(world: &World) -> Outcome<Raw> {
     Ok(Raw {
         role: 2,
         encryptionCommitment: U256::ZERO,
+        kemHash: B256::from(*key.kem.as_bytes()),
         rsaModulus: key.modulus.into(),
         rsaSignature: key.signature.into(),
         ..raw_patient()
@@ -187,6 +220,9 @@ async fn refusals(world: World) -> Outcome {
     let published = Raw { rsaModulus: rsa(2048).modulus().into(), ..raw_patient() };
     assert_eq!(refused(published).await?, Revert::UnexpectedRsaKey);
     assert_eq!(refused(Raw { rsaSignature: bytes(&[0]), ..raw_patient() }).await?, Revert::UnexpectedRsaKey);
+    for hash in [B256::with_last_byte(1), B256::repeat_byte(0xff)] {
+        assert_eq!(refused(Raw { kemHash: hash, ..raw_patient() }).await?, Revert::UnexpectedKemHash);
+    }
 
     assert_eq!(refused(Raw { org: U24::ONE, ..raw_patient() }).await?, Revert::UnexpectedOrganisation);
     let hospital = Raw { role: 3, org: U24::ONE, ..raw_doctor(&world)? };
@@ -219,17 +255,19 @@ async fn rsa_refusals(world: &World) -> Outcome {
         assert_eq!(refused(raw).await?, Revert::InvalidRsaModulus);
     }
 
-    // Proofs for another owner, rollup key, role or contract. Proofs that are too short, too long, or the same number
+    // Proofs for another owner, rollup key, role, second key or contract, also for none. Proofs that are too short, too long, or the same number
     // plus n.
     let doctor = account(DOCTOR)?.address();
     let mut elsewhere = *world.rollup.instance();
     elsewhere.contract = account(HOSPITAL)?.address();
-    let elsewhere = elsewhere.possession_message(doctor, rollup_key(9).bytes(), Role::Doctor);
+    let elsewhere = elsewhere.possession_message(doctor, rollup_key(9).bytes(), Role::Doctor, kem(9));
     let good = world.possession(2048, doctor, Role::Doctor, 9).signature;
     let plus_n = BigUint::from_bytes_be(&good) + BigUint::from_bytes_be(&modulus);
     let signatures = [
         world.possession(2048, account(HOSPITAL)?.address(), Role::Doctor, 9).signature,
-        world.possession(2048, doctor, Role::Doctor, 10).signature,
+        world.possession_with(2048, doctor, Role::Doctor, 10, kem(9)).signature,
+        world.possession_with(2048, doctor, Role::Doctor, 9, kem(10)).signature,
+        world.possession_with(2048, doctor, Role::Doctor, 9, KemHash::NONE).signature,
         world.possession(2048, doctor, Role::Hospital, 9).signature,
         rsa(2048).sign(&elsewhere),
         good[..255].to_vec(),
@@ -241,6 +279,11 @@ async fn rsa_refusals(world: &World) -> Outcome {
     for (case, signature) in signatures.into_iter().enumerate() {
         let raw = Raw { rsaSignature: signature.into(), ..raw_doctor(world)? };
         assert_eq!(refused(raw).await?, Revert::InvalidRsaSignature, "case {case}");
+    }
+    // Nobody takes the second key away from what the RSA key signed, or puts another in its place.
+    for hash in [B256::ZERO, B256::from(*kem(10).as_bytes())] {
+        let raw = Raw { kemHash: hash, ..raw_doctor(world)? };
+        assert_eq!(refused(raw).await?, Revert::InvalidRsaSignature);
     }
     // A proof for one key is not valid for another.
     let other = Raw { rsaModulus: changed(|n| n[1] ^= 1).into(), ..raw_doctor(world)? };

@@ -1,17 +1,17 @@
 //! Registrations that an owner signed and someone else relays: who can relay them, and why nobody can replay them.
 
 use alloy::{
-    primitives::{U256, aliases::U24},
+    primitives::{B256, U256, aliases::U24},
     signers::SignerSync,
 };
-use emr_chain::{Registration, Revert, RollupInstance, SignedRegistration};
-use emr_core::{AccountIndex, Opaque, Role, UnixTime};
+use emr_chain::{Registration, Revert, RollupInstance, RsaPossession, SignedRegistration};
+use emr_core::{AccountIndex, KemHash, Opaque, Role, UnixTime};
 use emr_testkit::{Outcome, chain::account};
 
 use crate::{
     on_each_chain, on_geth,
     reference::{Point, word},
-    world::{DEADLINE, DOCTOR, HOSPITAL, PATIENT, SEQUENCER, World, another, patient, stranger, submitted},
+    world::{DEADLINE, DOCTOR, HOSPITAL, PATIENT, SEQUENCER, World, another, kem, patient, stranger, submitted},
 };
 
 on_each_chain!(anyone_relays, signature_covers_everything, not_replayed_elsewhere, expires, contract_wallets);
@@ -62,15 +62,21 @@ async fn signature_covers_everything(world: World) -> Outcome {
     let attacker = account(DOCTOR)?.address();
     let stolen = SignedRegistration { owner: attacker, ..signed.clone() };
     assert_eq!(reason(&world, &stolen).await?, Revert::InvalidOwnerSignature(attacker));
-    // A doctor's signed registration binds its RSA parts and organisation too.
+    // A doctor's signed registration binds its RSA parts, its second key and organisation too.
     let doctor = world.sign(DOCTOR, world.doctor(9, None)?)?;
-    let mut other_key = world.possession(2048, attacker, Role::Doctor, 9);
-    other_key.signature[0] ^= 1;
-    let forgery = SignedRegistration {
-        registration: Registration::doctor(submitted(9).bytes(), None, other_key),
-        ..doctor.clone()
-    };
-    assert_eq!(reason(&world, &forgery).await?, Revert::InvalidOwnerSignature(attacker));
+    let key = world.possession(2048, attacker, Role::Doctor, 9);
+    let mut other_signature = key.signature.clone();
+    other_signature[0] ^= 1;
+    for forged in [
+        RsaPossession { signature: other_signature, ..key.clone() },
+        // The relayer's own second key, and none.
+        RsaPossession { kem: kem(8), ..key.clone() },
+        RsaPossession { kem: KemHash::NONE, ..key },
+    ] {
+        let registration = Registration::doctor(submitted(9).bytes(), None, forged);
+        let forgery = SignedRegistration { registration, ..doctor.clone() };
+        assert_eq!(reason(&world, &forgery).await?, Revert::InvalidOwnerSignature(attacker));
+    }
     world.rollup.register_for(&doctor).await?;
     world.rollup.register_for(&signed).await?;
     Ok(())
@@ -149,6 +155,7 @@ async fn the_relayer_pays_the_fee() -> Outcome {
             qx: U256::from_be_bytes(submitted(1).bytes().x),
             qy: U256::from_be_bytes(submitted(1).bytes().y),
             encryptionCommitment: U256::from_be_bytes(Opaque::of(&1_u64.to_be_bytes()).to_be_bytes32()),
+            kemHash: B256::ZERO,
             rsaModulus: Vec::new().into(),
             rsaSignature: Vec::new().into(),
         },

@@ -17,7 +17,7 @@ use emr_chain::{
     bindings::IRegistry::{Candidate, Keys},
     deploy,
 };
-use emr_core::{AccountIndex, Opaque, Role, StateRoot, UnixTime};
+use emr_core::{AccountIndex, KemHash, Opaque, Role, StateRoot, UnixTime};
 use emr_testkit::{
     Outcome,
     chain::{Node, account},
@@ -141,10 +141,15 @@ impl World {
         Ok(entries)
     }
 
-    /// The RSA key of this size, with its proof for an account, a role and the rollup key `8 k G`.
+    /// The RSA key of this size, with its proof for an account, a role, the rollup key `8 k G` and the second key number `k`.
     pub fn possession(&self, bits: usize, owner: Address, role: Role, k: u64) -> RsaPossession {
-        let message = self.rollup.instance().possession_message(owner, rollup_key(k).bytes(), role);
-        RsaPossession { modulus: rsa(bits).modulus(), signature: rsa(bits).sign(&message) }
+        self.possession_with(bits, owner, role, k, kem(k))
+    }
+
+    /// The same with any second key.
+    pub fn possession_with(&self, bits: usize, owner: Address, role: Role, k: u64, kem: KemHash) -> RsaPossession {
+        let message = self.rollup.instance().possession_message(owner, rollup_key(k).bytes(), role, kem);
+        RsaPossession { modulus: rsa(bits).modulus(), kem, signature: rsa(bits).sign(&message) }
     }
 
     pub fn hospital(&self, k: u64) -> Outcome<Registration> {
@@ -284,6 +289,11 @@ pub fn submitted(k: u64) -> Point {
 /// The rollup key that the contract must derive from it.
 pub fn rollup_key(k: u64) -> Point {
     submitted(k).times(&8_u8.into())
+}
+
+/// The hash of second key number `k`. The contracts see only hashes, so there is no key.
+pub fn kem(k: u64) -> KemHash {
+    KemHash::of(&k.to_be_bytes())
 }
 
 pub fn patient(k: u64) -> Registration {

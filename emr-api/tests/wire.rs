@@ -8,7 +8,7 @@ use emr_api::{
     ManifestPlace, ManifestRequest, MedicalProof, NewLink, NewProver, PasscodeRefused, Problem, Receipt, Registered,
     RelayRegistration, StoredAt, form, form::Form, json, url_token::UrlToken,
 };
-use emr_core::{AccountIndex, Codec, Role, UnixTime, cid::cid_of};
+use emr_core::{AccountIndex, Codec, KemHash, Role, UnixTime, cid::cid_of};
 use emr_crypto::{RsaBits, RsaSecret};
 use emr_rollup::{
     operation::OperationId,
@@ -101,6 +101,7 @@ fn a_registration_has_the_sizes_of_its_keys() -> TestResult {
         q_x: Fr::from(1),
         q_y: Fr::from(2),
         encryption: Fr::from(0),
+        kem_hash: KemHash::of(b"key"),
         rsa_modulus: vec![1; 512],
         rsa_signature: vec![2; 512],
         deadline: UnixTime::new(1)?,
@@ -117,7 +118,14 @@ fn a_registration_has_the_sizes_of_its_keys() -> TestResult {
     refuses(&good, "signature", &not_hex(65))?;
     refuses(&good, "invitation", &[json!("emr1a"), json!("hello"), json!("")])?;
     // A patient sends no RSA key.
-    let patient = RelayRegistration { role: Role::Patient, rsa_modulus: Vec::new(), rsa_signature: Vec::new(), ..good };
+    refuses(&good, "kem_hash", &not_prefixed(32))?;
+    let patient = RelayRegistration {
+        role: Role::Patient,
+        kem_hash: KemHash::NONE,
+        rsa_modulus: Vec::new(),
+        rsa_signature: Vec::new(),
+        ..good
+    };
     assert_eq!(json::read::<RelayRegistration>(&serde_json::to_vec(&patient)?)?, patient);
 
     let registered = Registered { account: AccountIndex::new(7)?, tx_hash: B256::repeat_byte(0xcd) };
@@ -140,10 +148,12 @@ fn a_login_is_of_a_real_key() -> TestResult {
         expires,
         origin: "https://node.example".parse()?,
         public_key: key.clone(),
+        kem_hash: KemHash::of(b"key"),
         commitment_salt: Some([2; 32]),
         signature: vec![3; 512],
     };
     refuses(&good, "nonce", &not_hex(32))?;
+    refuses(&good, "kem_hash", &not_prefixed(32))?;
     refuses(&good, "commitment_salt", &not_hex(32))?;
     let long = format!("https://{}.example", "a".repeat(300));
     // Without a scheme, with a path, in another spelling, with the scheme's own port, or too long.
@@ -156,7 +166,7 @@ fn a_login_is_of_a_real_key() -> TestResult {
     let long = data_encoding::BASE64.encode(&[0; 513]);
     // The last character of `AB==` has bits that no byte uses.
     refuses(&good, "signature", &[json!(long), json!("!"), json!("AAA"), json!("AB==")])?;
-    let doctor = LoginRequest { commitment_salt: None, ..good };
+    let doctor = LoginRequest { commitment_salt: None, kem_hash: KemHash::NONE, ..good };
     assert_eq!(json::read::<LoginRequest>(&serde_json::to_vec(&doctor)?)?, doctor);
     refuses(&LoginChallenge { nonce: [1; 32], expires }, "nonce", &not_hex(32))?;
     refuses(&LoginToken { token: [1; 32], expires }, "token", &not_hex(32))

@@ -65,9 +65,9 @@ impl Person {
         let a = CurvePoint { x: field::to_bytes(&a.x()), y: field::to_bytes(&a.y()) };
         let role = self.identity.role();
         let rsa = || {
-            let message = instance.possession_message(self.address(), a, role);
-            let modulus = self.identity.rsa().public().modulus();
-            RsaPossession { modulus, signature: self.identity.rsa().sign_pkcs1v15(&message) }
+            let CommittedKey { key, kem, .. } = CommittedKey::of(&self.identity);
+            let message = instance.possession_message(self.address(), a, role, kem);
+            RsaPossession { modulus: key.modulus(), kem, signature: self.identity.rsa().sign_pkcs1v15(&message) }
         };
         match role {
             Role::Patient => Registration::patient(q, CommittedKey::of(&self.identity).commitment()),

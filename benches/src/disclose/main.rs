@@ -17,8 +17,8 @@ use emr_api::{RecordProof, encryption::CommittedKey};
 use emr_chain::{DeploymentRecord, Officers, RollupInstance, STATE_ROOT_SLOT, SizeRecord};
 use emr_client::verify::disclosed::{Evidence, ProvedDisclosure, verify};
 use emr_core::{
-    AccountEpoch, AccountIndex, AccountStatus, Authorship, Class, Commitment, Key, Quantity, Record, RecordSlot,
-    RecordStatus, Revision, Role, SaltSeed, Value, Version,
+    AccountEpoch, AccountIndex, AccountStatus, Authorship, Class, Commitment, KemHash, Key, Quantity, Record,
+    RecordSlot, RecordStatus, Revision, Role, SaltSeed, Value, Version,
 };
 use emr_crypto::{RsaBits, RsaSecret, SigningContext};
 use emr_rollup::{
@@ -172,7 +172,7 @@ fn evidence(arguments: &Arguments, commitment: &Commitment<'_>) -> Result<Eviden
     let (patient, author) = (AccountIndex::new(700_001)?, AccountIndex::new(12)?);
     let slot = RecordSlot::new(3000)?;
     let secret = RsaSecret::generate(RsaBits::new(3072)?);
-    let key = CommittedKey { key: secret.public(), salt: None };
+    let key = CommittedKey { key: secret.public(), kem: KemHash::NONE, salt: None };
     let authorship = Authorship {
         domain: field::to_bytes(&domain.element()),
         patient,

@@ -1,7 +1,7 @@
 //! Registering an account through the node, and what the state says of it.
 
 use alloy::primitives::{Address, B256};
-use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role, UnixTime};
+use emr_core::{AccountEpoch, AccountIndex, AccountStatus, KemHash, Role, UnixTime};
 use emr_rollup::{
     primitive::field::{Fr, hex_element},
     state::tree::Path,
@@ -36,6 +36,8 @@ pub struct RelayRegistration {
     /// A patient's encryption key commitment; 0 for others, whose commitment the contract computes.
     #[serde(with = "hex_element")]
     pub encryption: Fr,
+    /// A doctor's or hospital's second key; none for patients, whose commitment covers it.
+    pub kem_hash: KemHash,
     /// RSA modulus, big-endian; empty for patients.
     #[serde(with = "As::<HexUpTo<MAX_RSA>>")]
     pub rsa_modulus: Vec<u8>,

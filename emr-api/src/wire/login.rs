@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use emr_core::{AccountIndex, Origin, UnixTime};
+use emr_core::{AccountIndex, KemHash, Origin, UnixTime};
 use emr_crypto::RsaPublic;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,8 @@ pub struct LoginRequest {
     /// The RSA public key to which the account commits.
     #[serde(with = "As::<RsaKeyText>")]
     pub public_key: RsaPublic,
+    /// The second key to which the account commits.
+    pub kem_hash: KemHash,
     /// The commitment's salt ([`crate::encryption`]); `None` for doctors and hospitals.
     #[serde(default, with = "Maybe::<Hex<32>>")]
     pub commitment_salt: Option<[u8; 32]>,

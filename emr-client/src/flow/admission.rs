@@ -4,7 +4,7 @@
 use alloy::{primitives::Address, providers::DynProvider};
 use emr_api::encryption::CommittedKey;
 use emr_chain::{L1Receipt, PendingRegistration, Rollup, RollupInstance};
-use emr_core::AccountIndex;
+use emr_core::{AccountIndex, KemHash};
 use emr_rollup::primitive::field;
 
 use crate::{
@@ -49,7 +49,7 @@ impl Card {
     pub fn check_pending(&self, instance: &RollupInstance, waiting: &PendingRegistration) -> Result<(), CardError> {
         self.check_instance(instance)?;
         let (key, rsa) = self.keys()?;
-        let shown = rsa.map(|key| CommittedKey { key, salt: None }.commitment());
+        let shown = rsa.map(|key| CommittedKey { key, kem: KemHash::NONE, salt: None }.commitment());
         let checks = [
             ("account", self.account.is_none_or(|account| account == waiting.account)),
             ("Ethereum address", self.ethereum == waiting.owner),

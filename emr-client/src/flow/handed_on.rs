@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, btree_map};
 
 use emr_api::{DelegatedGrant, GrantView, encryption::CommittedKey};
-use emr_core::{AccountIndex, Class, ClassMask, Rights};
+use emr_core::{AccountIndex, Class, ClassMask, KemHash, Rights};
 use emr_crypto::{DelegatedKeys, EpochKeyring, KeyDirectory, PatientDirectory, RsaPublic};
 use emr_rollup::{
     operation::{Action, DirectoryCommitment},
@@ -204,7 +204,8 @@ impl Client {
         let Ok(handed_on) = DelegatedKeys::from_bytes(&self.node.block(&cid).await?) else { return Ok(None) };
         let Ok(key) = handed_on.reader_key(&directory.keyring(), signed.leaf().scope) else { return Ok(None) };
         let identity = self.settled_identity(reader).await?;
-        let is_theirs = CommittedKey { key: key.clone(), salt: None }.matches(identity.role, &identity.encryption);
+        let committed = CommittedKey { key: key.clone(), kem: KemHash::NONE, salt: None };
+        let is_theirs = committed.matches(identity.role, &identity.encryption);
         Ok(is_theirs.then_some(key))
     }
 }

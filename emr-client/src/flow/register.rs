@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use emr_api::{AccountView, RelayRegistration, invitation::Invitation};
 use emr_chain::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration};
-use emr_core::{AccountIndex, Role, UnixTime};
+use emr_core::{AccountIndex, KemHash, Role, UnixTime};
 use emr_rollup::primitive::field::{self, Fr};
 
 use crate::{
@@ -54,9 +54,10 @@ fn prepare(keys: &dyn Keys, instance: &RollupInstance, org: Option<AccountIndex>
         return Ok(Prepared { registration, possession: None });
     }
     let key = keys.rollup_key();
-    let message = instance.possession_message(keys.ethereum_address(), point(key.x(), key.y()), role);
-    let possession =
-        RsaPossession { modulus: keys.committed_key().key.modulus(), signature: keys.sign_possession(&message)? };
+    let committed = keys.committed_key();
+    let message = instance.possession_message(keys.ethereum_address(), point(key.x(), key.y()), role, committed.kem);
+    let signature = keys.sign_possession(&message)?;
+    let possession = RsaPossession { modulus: committed.key.modulus(), kem: committed.kem, signature };
     let registration = match role {
         Role::Hospital => Registration::hospital(q, possession.clone()),
         _ => Registration::doctor(q, org, possession.clone()),
@@ -93,11 +94,10 @@ fn sign_for_relay(
     let signature = signature[..].try_into();
     let signature = signature.map_err(|_| KeyError::Refused("an Ethereum signature has 65 bytes".to_owned()))?;
     let q = keys.registration_point();
-    let encryption = match possession {
-        None => keys.committed_key().element(),
-        Some(_) => Fr::default(),
+    let (encryption, kem_hash, rsa_modulus, rsa_signature) = match possession {
+        None => (keys.committed_key().element(), KemHash::NONE, Vec::new(), Vec::new()),
+        Some(key) => (Fr::default(), key.kem, key.modulus, key.signature),
     };
-    let (rsa_modulus, rsa_signature) = possession.map(|key| (key.modulus, key.signature)).unwrap_or_default();
     Ok(RelayRegistration {
         owner,
         role: keys.role(),
@@ -105,6 +105,7 @@ fn sign_for_relay(
         q_x: q.x(),
         q_y: q.y(),
         encryption,
+        kem_hash,
         rsa_modulus,
         rsa_signature,
         deadline,

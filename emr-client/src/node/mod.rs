@@ -385,6 +385,7 @@ async fn answer(
         expires: asked.expires,
         origin,
         public_key: key.key,
+        kem_hash: key.kem,
         commitment_salt: key.salt,
         signature,
     })

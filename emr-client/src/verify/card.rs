@@ -5,7 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::AccountView;
 use emr_api::encryption::CommittedKey;
 use emr_chain::RollupInstance;
-use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role, excerpt};
+use emr_core::{AccountEpoch, AccountIndex, AccountStatus, KemHash, Role, excerpt};
 use emr_crypto::RsaPublic;
 use emr_rollup::{
     l1_operation::Register,
@@ -243,7 +243,7 @@ impl Card {
         if leaf.key != key {
             return Err(forged(Self::ROLLUP_KEY));
         }
-        let committed = |key: &RsaPublic| CommittedKey { key: key.clone(), salt: None };
+        let committed = |key: &RsaPublic| CommittedKey { key: key.clone(), kem: KemHash::NONE, salt: None };
         if rsa.as_ref().is_some_and(|key| !committed(key).matches(leaf.role, &leaf.encryption)) {
             return Err(forged("RSA key"));
         }

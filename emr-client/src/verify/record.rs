@@ -12,7 +12,8 @@
 use emr_api::encryption::CommittedKey;
 use emr_api::{RecordProof, RecordView, StoredAt};
 use emr_core::{
-    AccountIndex, Authorship, Cid, Class, Commitment, Opaque, Record, RecordSlot, RecordStatus, SaltSeed, Version,
+    AccountIndex, Authorship, Cid, Class, Commitment, KemHash, Opaque, Record, RecordSlot, RecordStatus, SaltSeed,
+    Version,
 };
 use emr_crypto::{AuthoredRecord, KeyEpoch, OpenedRecord, RecordContext, RsaPublic, verify_authorship};
 use emr_rollup::{
@@ -220,7 +221,7 @@ pub(super) fn check_content(
     let AuthoredRecord { record, authorship, signature, author: account, author_key, author_salt, .. } =
         &opened.authored;
     same("author", *account, leaf.author)?;
-    let key = CommittedKey { key: author_key.clone(), salt: *author_salt };
+    let key = CommittedKey { key: author_key.clone(), kem: KemHash::NONE, salt: *author_salt };
     let authorship = check_authorship(id, leaf, (author, &key), authorship, signature)?;
 
     let record = Record::from_dag_cbor(record).map_err(|_| RecordProofError::Content)?;

@@ -14,7 +14,9 @@ use emr_client::verify::{
     disclosed::{CardOf, CheckedDisclosure, DisclosedError, Evidence, MAX_BYTES, ProvedDisclosure, verify},
     membership::identity_leaf,
 };
-use emr_core::{AccountStatus, Class, Commitment, Key, Record, RecordStatus, Revision, Role, SaltSeed, Value, Version};
+use emr_core::{
+    AccountStatus, Class, Commitment, KemHash, Key, Record, RecordStatus, Revision, Role, SaltSeed, Value, Version,
+};
 use emr_crypto::SigningContext;
 use emr_rollup::{primitive::field::Fr, state::tree::Path};
 
@@ -67,7 +69,7 @@ fn disclosed(world: &World, number: u64, shown: &[&str], sizes: &[(U256, U256)])
         proof: emr_api::RecordProof { batch: 0, ..view.proof.expect("settled") },
         leaf: view.leaf,
         author: identity_leaf(&view.author).expect("an identity"),
-        key: CommittedKey { key: authored.author_key.clone(), salt: authored.author_salt },
+        key: CommittedKey { key: authored.author_key.clone(), kem: KemHash::NONE, salt: authored.author_salt },
         authorship: authored.authorship.clone(),
         signature: authored.signature.clone(),
     };
@@ -158,15 +160,15 @@ fn what_is_no_disclosure_is_refused() {
     let long = vec![0; MAX_BYTES + 1];
     assert_eq!(verify(&long, None), Err(DisclosedError::TooLarge(MAX_BYTES + 1)));
     assert!(malformed(&[]) && malformed(b"{}") && malformed(&[0xa0]) && malformed(&long[1..]));
-    // One more entry of the map: its head says 19 entries, and the shortest keys come first.
+    // One more entry of the map: its head says 20 entries, and the shortest keys come first.
     let honest = HONEST.to_bytes();
-    assert_eq!(honest[0], 0xb3, "a map of 19 entries");
-    let more = [&[0xb4, 0x61, b'x', 0][..], &honest[1..]].concat();
+    assert_eq!(honest[0], 0xb4, "a map of 20 entries");
+    let more = [&[0xb5, 0x61, b'x', 0][..], &honest[1..]].concat();
     assert!(malformed(&more));
     // Another version of the format.
-    let at = honest.windows(23).position(|window| window == b"emr/disclosed-record/v1").unwrap_or_default();
+    let at = honest.windows(23).position(|window| window == b"emr/disclosed-record/v2").unwrap_or_default();
     let mut other = honest.clone();
-    other[at + 22] = b'2';
+    other[at + 22] = b'1';
     assert_eq!(verify(&other, None), Err(DisclosedError::Malformed("of another type or version".to_owned())));
 }
 
@@ -199,10 +201,12 @@ fn the_author_is_the_one_of_the_state() {
     assert_eq!(
         after(|d| {
             d.evidence.signature = other.rsa().sign_pss(SigningContext::AUTHORSHIP, &d.evidence.authorship);
-            d.evidence.key = CommittedKey { key: other.rsa().public(), salt: None };
+            d.evidence.key = CommittedKey { key: other.rsa().public(), kem: KemHash::NONE, salt: None };
         }),
         DisclosedError::Broken("author's key")
     );
+    // Or shows the author's RSA key with a second one to which the account does not commit.
+    assert_eq!(after(|d| d.evidence.key.kem = KemHash::of(b"another")), DisclosedError::Broken("author's key"));
     // And brings their own identity leaf, which is in the state, at its own position.
     let view = WORLD.account_view(OTHER);
     assert_eq!(

@@ -167,7 +167,8 @@ impl Logins {
         if keccak256(&tag) != keccak256(&nonce[16..]) {
             return Err(failed());
         }
-        let committed = CommittedKey { key: request.public_key.clone(), salt: request.commitment_salt };
+        let (key, kem) = (request.public_key.clone(), request.kem_hash);
+        let committed = CommittedKey { key, kem, salt: request.commitment_salt };
         if !committed.matches(identity.role, &identity.encryption) || identity.status != AccountStatus::Active {
             return Err(failed());
         }

@@ -2,6 +2,7 @@
 
 use emr_api::encryption::CommittedKey;
 use emr_api::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken, PatientView};
+use emr_core::KemHash;
 
 use crate::stage::*;
 
@@ -29,6 +30,9 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
     assert_eq!(refused(patient, &salt).await, "unauthorized");
     let no_salt = LoginRequest { commitment_salt: None, ..good.clone() };
     assert_eq!(refused(patient, &no_salt).await, "unauthorized");
+    // A second key to which the account does not commit, though the RSA key signs.
+    let kem = LoginRequest { kem_hash: KemHash::of(b"another"), ..good.clone() };
+    assert_eq!(refused(patient, &kem).await, "unauthorized");
     let signature = LoginRequest { signature: patient.sign_in().await?.signature, ..good.clone() };
     assert_eq!(refused(patient, &signature).await, "unauthorized");
     let account = LoginRequest { account: accounts.other, ..good.clone() };
@@ -52,6 +56,8 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
     // A doctor's commitment has no salt.
     let doctors = LoginRequest { commitment_salt: Some([0; 32]), ..doctor.sign_in().await? };
     assert_eq!(refused(doctor, &doctors).await, "unauthorized");
+    let doctors = LoginRequest { kem_hash: KemHash::of(b"another"), ..doctor.sign_in().await? };
+    assert_eq!(refused(doctor, &doctors).await, "unauthorized");
 
     for (field, text) in [
         ("nonce", "zz".to_owned()),
@@ -59,6 +65,7 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
         ("public_key", "A".repeat(5000)),
         ("signature", "!".to_owned()),
         ("signature", "A".repeat(5000)),
+        ("kem_hash", "0x1".to_owned()),
         ("commitment_salt", "1".to_owned()),
         ("origin", "127.0.0.1".to_owned()),
         ("origin", format!("https://{}.example", "a".repeat(5000))),

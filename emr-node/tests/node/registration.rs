@@ -1,9 +1,9 @@
 //! Registration through the node, and the node's answers about accounts.
 
 use alloy::providers::Provider;
-use emr_api::{AccountView, NodeStatus, Registered, RelayRegistration};
+use emr_api::{AccountView, NodeStatus, Registered, RelayRegistration, encryption::CommittedKey};
 use emr_chain::{CurvePoint, Registration, RsaPossession};
-use emr_core::{AccountIndex, Role, UnixTime};
+use emr_core::{AccountIndex, KemHash, Role, UnixTime};
 use emr_rollup::primitive::field;
 
 use crate::stage::*;
@@ -16,10 +16,10 @@ pub(crate) fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outco
     let point = person.key.registration_point();
     let role = person.identity.role();
     let patient = role == Role::Patient;
-    let commitment = emr_api::encryption::CommittedKey::of(&person.identity).element();
+    let committed = CommittedKey::of(&person.identity);
     let key = person.key.public();
     let a = emr_chain::CurvePoint { x: field::to_bytes(&key.x()), y: field::to_bytes(&key.y()) };
-    let possession = instance.possession_message(person.address(), a, role);
+    let possession = instance.possession_message(person.address(), a, role, committed.kem);
     // PKCS#1 v1.5 signatures are deterministic, so this is the one inside `signed`.
     let rsa = person.identity.rsa();
     Ok(RelayRegistration {
@@ -28,7 +28,8 @@ pub(crate) fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outco
         org: None,
         q_x: point.x(),
         q_y: point.y(),
-        encryption: if patient { commitment } else { field::Fr::zero() },
+        encryption: if patient { committed.element() } else { field::Fr::zero() },
+        kem_hash: if patient { KemHash::NONE } else { committed.kem },
         rsa_modulus: if patient { Vec::new() } else { rsa.public().modulus() },
         rsa_signature: if patient { Vec::new() } else { rsa.sign_pkcs1v15(&possession) },
         deadline,
@@ -70,6 +71,8 @@ async fn the_node_relays_and_knows_at_once() -> Outcome {
         ("owner", format!("{}00", good.owner)),
         ("q_x", above.clone()),
         ("encryption", above),
+        ("kem_hash", "00".repeat(32)),
+        ("kem_hash", format!("0x{}", "00".repeat(33))),
         ("rsa_modulus", "0".repeat(1026)),
         ("signature", "00".repeat(64)),
         ("signature", "00".repeat(66)),
@@ -125,7 +128,8 @@ async fn only_what_is_sent_to_l1_counts() -> Outcome {
     let q = CurvePoint { x: field::to_bytes(&point.x()), y: field::to_bytes(&point.y()) };
     let modulus = people().doctor.identity.rsa().public().modulus();
     let nothing = vec![1; modulus.len()];
-    let keyless = Registration::doctor(q, None, RsaPossession { modulus, signature: nothing.clone() });
+    let keyless =
+        Registration::doctor(q, None, RsaPossession { modulus, kem: KemHash::NONE, signature: nothing.clone() });
     let keyless = keyless.sign(world.rollup.instance(), owner.address(), owner, later)?;
     let claimed = RelayRegistration { rsa_signature: nothing, signature: keyless.signature[..].try_into()?, ..doctor };
     for garbage in [

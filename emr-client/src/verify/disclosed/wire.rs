@@ -8,7 +8,7 @@ use alloy::{
 use emr_api::{RecordProof, encryption::CommittedKey};
 use emr_chain::{DeploymentRecord, Officers, RollupInstance, Size, SizeRecord};
 use emr_core::{
-    AccountIndex, Class, Disclosure, RecordStatus, Revision, Version,
+    AccountIndex, Class, Disclosure, KemHash, RecordStatus, Revision, Version,
     codec::{CodecError, decode, encode},
 };
 use emr_crypto::RsaPublic;
@@ -29,7 +29,7 @@ use serde_bytes::{ByteArray, ByteBuf};
 use super::{DisclosedError, Evidence, MAX_BYTES, ProvedDisclosure};
 use crate::verify::{membership::identity_leaf, settled_state::ProvedRoot};
 
-const TYPE: &str = "emr/disclosed-record/v1";
+const TYPE: &str = "emr/disclosed-record/v2";
 /// Siblings on a level of a path.
 const SIBLINGS: usize = ARITY - 1;
 /// The most sizes of a contract, and the most people of an office. Contracts have fewer.
@@ -99,6 +99,7 @@ struct Wire {
     author: (u64, u64, u64, u64, Word, Word, Word),
     author_path: PathBytes,
     author_key: ByteBuf,
+    author_kem: KemHash,
     author_salt: Option<Word>,
     authorship: ByteBuf,
     signature: ByteBuf,
@@ -394,6 +395,7 @@ impl Wire {
             ),
             author_path: PathBytes::of(&proof.author_path),
             author_key: ByteBuf::from(key.key.to_der()),
+            author_kem: key.kem,
             author_salt: key.salt.map(word),
             authorship: ByteBuf::from(authorship.clone()),
             signature: ByteBuf::from(signature.clone()),
@@ -424,7 +426,7 @@ impl Wire {
             proof,
             leaf,
             author,
-            key: CommittedKey { key, salt: self.author_salt.map(ByteArray::into_array) },
+            key: CommittedKey { key, kem: self.author_kem, salt: self.author_salt.map(ByteArray::into_array) },
             authorship: self.authorship.into_vec(),
             signature: self.signature.into_vec(),
         };

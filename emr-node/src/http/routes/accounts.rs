@@ -30,7 +30,7 @@ const RELAY_LATER: Duration = Duration::from_secs(10);
 
 fn signed(relay: RelayRegistration) -> Result<SignedRegistration, RequestError> {
     let q = CurvePoint { x: field::to_bytes(&relay.q_x), y: field::to_bytes(&relay.q_y) };
-    let key = RsaPossession { modulus: relay.rsa_modulus, signature: relay.rsa_signature };
+    let key = RsaPossession { modulus: relay.rsa_modulus, kem: relay.kem_hash, signature: relay.rsa_signature };
     let registration = match relay.role {
         Role::Patient => {
             let commitment = Opaque::from_be_bytes32(field::to_bytes(&relay.encryption));

@@ -128,6 +128,7 @@ impl Caller {
             expires: challenge.expires,
             origin,
             public_key: key.key,
+            kem_hash: key.kem,
             commitment_salt: key.salt,
             signature: signed.sign(self.person.identity.rsa()),
         })

@@ -8,22 +8,22 @@ use std::{collections::HashMap, error::Error, io};
 use cid::Cid;
 use emr_core::{AccountIndex, Authorship, Class, ClassMask, Commitment, Opaque, RecordSlot, SaltSeed, Version, fhir};
 use emr_crypto::{
-    AuthoredRecord, Identity, OpenedRecord, Past, PatientDirectory, RecordContext, RsaBits, SealedRecord,
+    AuthoredRecord, Identity, KeyProfile, OpenedRecord, Past, PatientDirectory, RecordContext, RsaBits, SealedRecord,
     SigningContext,
 };
 
 const BUNDLE: &[u8] = include_bytes!("../emr-core/fixtures/synthea-bundle.json");
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let patient = Identity::generate(emr_core::Role::Patient, RsaBits::DEFAULT);
-    let author = Identity::generate(emr_core::Role::Doctor, RsaBits::DEFAULT);
-    let reader = Identity::generate(emr_core::Role::Doctor, RsaBits::DEFAULT);
+    let patient = Identity::generate(emr_core::Role::Patient, RsaBits::DEFAULT, KeyProfile::Hybrid);
+    let author = Identity::generate(emr_core::Role::Doctor, RsaBits::DEFAULT, KeyProfile::Hybrid);
+    let reader = Identity::generate(emr_core::Role::Doctor, RsaBits::DEFAULT, KeyProfile::Hybrid);
     let (patient_account, author_account, reader_account) =
         (AccountIndex::new(4)?, AccountIndex::new(2)?, AccountIndex::new(3)?);
 
     // The patient shares their summaries with the reader.
-    let mut directory = PatientDirectory::create(patient.rsa());
-    directory.grant(reader_account, reader.rsa().public(), Class::Summary.into(), Past::Included)?;
+    let mut directory = PatientDirectory::create(&patient);
+    directory.grant(reader_account, reader.encryption_key(), Class::Summary.into(), Past::Included)?;
 
     // The author writes for a class. They need only its public key: no list of readers, and the patient need not be
     // online.
@@ -52,8 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             signature: author.rsa().sign_pss(SigningContext::AUTHORSHIP, &authorship),
             authorship,
             author: author_account,
-            author_key: author.rsa().public(),
-            author_salt: None,
+            author_key: author.committed_key(),
             commitment_seed: *seed.as_bytes(),
             attachments: Vec::new(),
         };
@@ -63,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let open = |sealed: &SealedRecord, context: &RecordContext, directory: &PatientDirectory| {
         let blocks: HashMap<Cid, Vec<u8>> = sealed.blocks.iter().cloned().collect();
         let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(io::Error::from(io::ErrorKind::NotFound));
-        let keys = directory.published().open_for(reader.rsa()).map_err(|error| error.to_string())?;
+        let keys = directory.published().open_for(&reader).map_err(|error| error.to_string())?;
         OpenedRecord::open(&sealed.manifest, fetch, &keys, context).map_err(|error| error.to_string())
     };
 
@@ -77,7 +76,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let before = directory.published().clone();
     directory.revoke(reader_account, ClassMask::ALL)?;
     let (second, context, _) = seal(2, Some(authored), &directory)?;
-    let keys = before.open_for(reader.rsa())?;
+    let keys = before.open_for(&reader)?;
     let blocks: HashMap<Cid, Vec<u8>> = second.blocks.iter().cloned().collect();
     let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(io::Error::from(io::ErrorKind::NotFound));
     let refused = OpenedRecord::open(&second.manifest, fetch, &keys, &context);

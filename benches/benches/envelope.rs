@@ -13,7 +13,8 @@ use cid::Cid;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use emr_core::{AccountIndex, Class, RecordSlot, Version};
 use emr_crypto::{
-    AuthoredRecord, OpenedRecord, PatientDirectory, RecordContext, RsaBits, RsaSecret, SealedRecord, SigningContext,
+    AuthoredRecord, EncryptionKey, OpenedRecord, PatientDirectory, RecordContext, RsaBits, RsaSecret, SealedRecord,
+    SigningContext,
 };
 
 const BYTES: usize = 1_000_000;
@@ -35,8 +36,7 @@ fn envelope(criterion: &mut Criterion) {
         signature: author.sign_pss(SigningContext::AUTHORSHIP, &authorship),
         authorship,
         author: AccountIndex::new(2).expect("an account"),
-        author_key: author.public(),
-        author_salt: None,
+        author_key: EncryptionKey::from(author.public()).committed(None),
         commitment_seed: [2; 32],
         attachments: Vec::new(),
     };

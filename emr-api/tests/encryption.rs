@@ -1,6 +1,6 @@
 //! The commitment to encryption keys.
 
-use emr_api::encryption::CommittedKey;
+use emr_api::encryption::{CommittedKey, element, matches};
 use emr_core::{KemHash, Role};
 use emr_crypto::RsaPublic;
 use emr_rollup::primitive::field;
@@ -20,9 +20,9 @@ fn commitments_of_hashlib() -> TestResult {
         (none, None, "0x00b5cdd3d75746e4234122350701c25f29b2eea7a27cc27762fa2794d26b3db1"),
         (abc, None, "0x007cf773d1c9cbd4cb6af6648a46039a0c7da8573df1e95e80ce968f82b7ef79"),
     ] {
-        let key = CommittedKey { key: RsaPublic::from_der(DOCTOR)?, kem, salt };
+        let key = CommittedKey { rsa: RsaPublic::from_der(DOCTOR)?, kem, salt };
         assert_eq!(key.commitment().to_string(), expected);
-        assert_eq!(format!("0x{}", hex::encode(field::to_bytes(&key.element()))), expected);
+        assert_eq!(format!("0x{}", hex::encode(field::to_bytes(&element(&key)))), expected);
     }
     Ok(())
 }
@@ -32,17 +32,17 @@ fn commitments_of_hashlib() -> TestResult {
 fn a_leaf_matches_its_own_keys_only() -> TestResult {
     let key = RsaPublic::from_der(DOCTOR)?;
     for (role, salt) in [(Role::Patient, Some([7; 32])), (Role::Doctor, None), (Role::Hospital, None)] {
-        let own = CommittedKey { key: key.clone(), kem: KemHash::of(b"abc"), salt };
-        let leaf = own.element();
-        assert!(own.matches(role, &leaf));
+        let own = CommittedKey { rsa: key.clone(), kem: KemHash::of(b"abc"), salt };
+        let leaf = element(&own);
+        assert!(matches(&own, role, &leaf));
         let other_salt = if salt.is_some() { None } else { Some([0; 32]) };
         for other in [
             CommittedKey { kem: KemHash::NONE, ..own.clone() },
             CommittedKey { kem: KemHash::of(b"abd"), ..own.clone() },
             CommittedKey { salt: other_salt, ..own.clone() },
         ] {
-            assert!(!other.matches(role, &leaf));
-            assert!(!other.matches(role, &other.element()) || other.salt == salt);
+            assert!(!matches(&other, role, &leaf));
+            assert!(!matches(&other, role, &element(&other)) || other.salt == salt);
         }
     }
     Ok(())

@@ -10,10 +10,10 @@ use alloy::{
     primitives::{Address, B256},
     signers::local::PrivateKeySigner,
 };
-use clap::Args;
+use clap::{Args, ValueEnum};
 use emr_client::verify::card::Card;
 use emr_core::{AccountIndex, Role};
-use emr_crypto::{Identity, RsaBits, RsaSecret};
+use emr_crypto::{Identity, KeyProfile, RsaBits, RsaSecret};
 use serde::Serialize;
 
 use crate::{
@@ -33,12 +33,35 @@ pub struct Init {
     /// Size of the new RSA key: 2048 to 4096
     #[arg(long, value_name = "BITS", default_value_t = 3072)]
     rsa_bits: usize,
+    /// Which encryption keys to make
+    #[arg(long, value_enum, default_value_t, value_name = "KEYS")]
+    keys: EncryptionKeys,
     /// Use the Ethereum key in this encrypted keystore (version 3, as geth and wallets write it) instead of a new one
     #[arg(long, value_name = "FILE")]
     keystore: Option<PathBuf>,
     /// File whose first line is the keystore's passphrase [otherwise: a prompt]
     #[arg(long, value_name = "FILE", requires = "keystore")]
     keystore_passphrase_file: Option<PathBuf>,
+}
+
+/// The encryption keys of a new identity.
+#[derive(ValueEnum, Clone, Copy, Debug, Default, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EncryptionKeys {
+    /// RSA and X-Wing: what is encrypted to you stays secret unless both are broken
+    #[default]
+    Hybrid,
+    /// RSA alone, for programs and tokens that know nothing else: a quantum computer would open it
+    Rsa,
+}
+
+impl From<EncryptionKeys> for KeyProfile {
+    fn from(keys: EncryptionKeys) -> Self {
+        match keys {
+            EncryptionKeys::Hybrid => Self::Hybrid,
+            EncryptionKeys::Rsa => Self::RsaAlone,
+        }
+    }
 }
 
 /// Arguments of `register`.
@@ -60,13 +83,18 @@ struct Created {
     role: Role,
     folder: PathBuf,
     rsa_bits: usize,
+    keys: EncryptionKeys,
     ethereum: Address,
 }
 
 impl Answer for Created {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let Self { role, folder, rsa_bits, ethereum } = self;
-        writeln!(out, "new {role} in {} (RSA-{rsa_bits}, rollup key, Ethereum key)", folder.display())?;
+        let Self { role, folder, rsa_bits, keys, ethereum } = self;
+        let xwing = match keys {
+            EncryptionKeys::Hybrid => " with X-Wing",
+            EncryptionKeys::Rsa => " alone",
+        };
+        writeln!(out, "new {role} in {} (RSA-{rsa_bits}{xwing}, rollup key, Ethereum key)", folder.display())?;
         writeln!(out, "its Ethereum account is {ethereum}")?;
         writeln!(
             out,
@@ -100,8 +128,8 @@ pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failu
     let passphrase = passphrase::new(options.passphrase_file.as_deref())?;
     let progress = Progress::start("making keys");
     let identity = match rsa {
-        Some(rsa) => Identity::with_rsa(role, rsa),
-        None => Identity::generate(role, bits),
+        Some(rsa) => Identity::with_rsa(role, rsa, arguments.keys.into()),
+        None => Identity::generate(role, bits, arguments.keys.into()),
     };
     let identity = match ethereum {
         Some(key) => identity.with_ethereum(&key).or_exit(Exit::Input)?,
@@ -111,7 +139,7 @@ pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failu
     let ethereum = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret())).or_exit(Exit::Identity)?;
     participant::create(&folder, &identity, &passphrase)?;
     drop(progress);
-    print(&Created { role, folder, rsa_bits, ethereum: ethereum.address() }, options.json)
+    print(&Created { role, folder, rsa_bits, keys: arguments.keys, ethereum: ethereum.address() }, options.json)
 }
 
 #[derive(Debug, Serialize)]

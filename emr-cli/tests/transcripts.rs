@@ -23,7 +23,7 @@ use emr_client::{
     verify::card::Card,
 };
 use emr_core::{AccountEpoch, AccountIndex, Class, RecordSlot, RecordStatus, Revision, Role, UnixTime, Version};
-use emr_crypto::{Identity, RsaBits, ScryptCost};
+use emr_crypto::{Identity, KeyProfile, RsaBits, ScryptCost};
 use emr_rollup::{
     operation::{Action, Domain, Operation, OperationId, PutRecord},
     primitive::{eddsa::SigningKey, field::Fr},
@@ -54,14 +54,14 @@ fn stage() -> TestResult<tempfile::TempDir> {
     let stage = tempfile::tempdir()?;
     let at = |name: &str| stage.path().join(name);
     for role in [Role::Doctor, Role::Patient, Role::Hospital] {
-        let identity = Identity::generate(role, RsaBits::new(2048)?);
+        let identity = Identity::generate(role, RsaBits::new(2048)?, KeyProfile::Hybrid);
         let passphrase = SecretString::from(PASSPHRASE);
         Profile::create(&at(role.name()), &identity, &passphrase, ScryptCost::Development)?;
         if role == Role::Patient {
             fs::write(at("patient-card.json"), card(&identity)?.to_json())?;
         }
     }
-    let identity = Identity::generate(Role::Doctor, RsaBits::new(2048)?);
+    let identity = Identity::generate(Role::Doctor, RsaBits::new(2048)?, KeyProfile::Hybrid);
     let kept = Profile::create(&at("kept"), &identity, &PASSPHRASE.into(), ScryptCost::Development)?;
     let parties = Parties { signer: Address::repeat_byte(2), patient: Address::repeat_byte(3) };
     for (slot, id) in [(7, 0x5c), (8, 0x7a)] {

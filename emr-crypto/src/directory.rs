@@ -78,8 +78,19 @@ pub struct KeyDirectory {
     root: DirectoryRoot,
     sections: Vec<Section>,
     segments: Vec<ByteBuf>,
+    /// The sealed blocks of the owner's list of readers.
+    list: Vec<ByteBuf>,
     /// In the order of the root's links.
     blocks: Vec<Vec<u8>>,
+}
+
+/// Whether a DAG-CBOR block has the form of a key directory's root, or of one of its other blocks: a list of sections, or of byte strings. It does not
+/// show whose directory it is part of, or that anybody can open it. For nodes, which keep space for directories.
+pub fn is_directory_block(bytes: &[u8]) -> bool {
+    let block = [bytes.to_vec()];
+    joined::<Section>(&block, READERS_PER_BLOCK).is_ok()
+        || joined::<ByteBuf>(&block, SEGMENTS_PER_BLOCK).is_ok()
+        || DirectoryRoot::from_bytes(bytes).is_ok()
 }
 
 /// Encodes a list in blocks, and appends these. Returns their links.
@@ -120,12 +131,11 @@ impl KeyDirectory {
         let links = Links {
             sections: cut(&sections, READERS_PER_BLOCK, &mut blocks),
             segments: cut(&segments, SEGMENTS_PER_BLOCK, &mut blocks),
-            readers: list.iter().map(|block| cid_of(Codec::Raw, block)).collect(),
+            readers: cut(&list, 1, &mut blocks),
         };
-        blocks.extend(list);
         let aad = owner_aad(&current, &links);
         let owner = Section::seal(SectionKind::Owner, owner, &aad, &OwnerPart(firsts, keys));
-        Self { root: DirectoryRoot::new(current, links, owner), sections, segments, blocks }
+        Self { root: DirectoryRoot::new(current, links, owner), sections, segments, list, blocks }
     }
 
     /// Puts a directory together from its root and its blocks, in the order of [`DirectoryRoot::links`]. Checks every block against its link.
@@ -150,11 +160,13 @@ impl KeyDirectory {
         }
         let (of_sections, others) = blocks.split_at(root.links.sections.len());
         let sections: Vec<Section> = joined(of_sections, READERS_PER_BLOCK)?;
-        let segments = joined(&others[..root.links.segments.len()], SEGMENTS_PER_BLOCK)?;
+        let (of_segments, of_readers) = others.split_at(root.links.segments.len());
+        let segments = joined(of_segments, SEGMENTS_PER_BLOCK)?;
+        let list = joined(of_readers, 1)?;
         if !sections.is_sorted_by(|a, b| a < b) {
             return Err(DirectoryError::Malformed);
         }
-        Ok(Self { root, sections, segments, blocks })
+        Ok(Self { root, sections, segments, list, blocks })
     }
 
     /// The root: what an account commits to, and what writers need.
@@ -243,8 +255,7 @@ impl KeyDirectory {
         owner: &dyn KeyUnwrap,
     ) -> Result<(Vec<SegmentLink>, Vec<ListedReader>), DecryptionFailed> {
         let OwnerPart(firsts, keys) = self.root.owner.open(SectionKind::Owner, owner, &self.root.owner_aad())?;
-        let list = self.blocks.split_at(self.blocks.len() - self.root.links.readers.len()).1;
-        Ok((firsts, sealed_list::open(&keys, list, &self.root.classes_digest())?))
+        Ok((firsts, sealed_list::open(&keys, &self.list, &self.root.classes_digest())?))
     }
 
     /// Collects the secrets of a class from one segment on. The last one must belong to the current public key.

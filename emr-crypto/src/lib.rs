@@ -35,7 +35,9 @@ pub use committed_key::CommittedKey;
 pub use content::{CHUNK_BYTES, ContentKey};
 pub use context::RecordContext;
 pub use delegated_keys::{DelegatedKeys, DelegatedKeysError, HandOnError, MAX_DELEGATED_KEYS_BYTES, ReaderLinks};
-pub use directory::{DirectoryError, DirectoryRoot, KeyDirectory, MAX_DIRECTORY_BYTES, MAX_READERS};
+pub use directory::{
+    DirectoryError, DirectoryRoot, KeyDirectory, MAX_DIRECTORY_BYTES, MAX_READERS, is_directory_block,
+};
 pub use encryption_key::{EncryptionKey, EncryptionKeyError, EncryptionSecret, KeyProfile};
 pub use envelope::{AuthoredRecord, MAX_ATTACHMENTS, MAX_RECORD_BYTES, OpenedRecord, SealedRecord, verify_authorship};
 pub use epoch::{EPOCH_WRAP_BYTES, EpochKeyring, EpochPublicKey, KeyEpoch, NoEpoch};

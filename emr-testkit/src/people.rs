@@ -6,10 +6,9 @@ use alloy::{
     primitives::{Address, B256},
     signers::local::PrivateKeySigner,
 };
-use emr_api::encryption::CommittedKey;
 use emr_chain::{CurvePoint, Registration, RollupInstance, RsaPossession};
 use emr_core::{AccountIndex, Role};
-use emr_crypto::{Identity, RsaBits, RsaSecret};
+use emr_crypto::{CommittedKey, EncryptionSecret, Identity, KeyProfile, RsaBits, RsaSecret, XWingSecret};
 use emr_rollup::primitive::{eddsa::SigningKey, field};
 
 /// A person with their keys.
@@ -30,7 +29,8 @@ impl Person {
     /// `number`.
     fn cast(name: &'static str, role: Role, pem: &str, number: u8) -> Self {
         let rsa = RsaSecret::from_pem(pem).expect("a key of this crate");
-        let identity = Identity::with_rsa(role, rsa).with_rollup_seed(&[number; 32]);
+        let encryption = EncryptionSecret::new(rsa, Some(XWingSecret::from_seed(&[number; 32])));
+        let identity = Identity::with_encryption(role, encryption).with_rollup_seed(&[number; 32]);
         Self::of(name, identity.with_ethereum(&[number; 32]).expect("a valid key"))
     }
 
@@ -39,7 +39,7 @@ impl Person {
     /// # Panics
     /// Panics if `ethereum` is not a valid Ethereum key.
     pub fn fresh(role: Role, ethereum: B256) -> Self {
-        let identity = Identity::generate(role, RsaBits::MIN);
+        let identity = Identity::generate(role, RsaBits::MIN, KeyProfile::Hybrid);
         Self::of("fresh", identity.with_ethereum(&ethereum.0).expect("a valid key"))
     }
 
@@ -65,12 +65,12 @@ impl Person {
         let a = CurvePoint { x: field::to_bytes(&a.x()), y: field::to_bytes(&a.y()) };
         let role = self.identity.role();
         let rsa = || {
-            let CommittedKey { key, kem, .. } = CommittedKey::of(&self.identity);
+            let CommittedKey { rsa, kem, .. } = self.identity.committed_key();
             let message = instance.possession_message(self.address(), a, role, kem);
-            RsaPossession { modulus: key.modulus(), kem, signature: self.identity.rsa().sign_pkcs1v15(&message) }
+            RsaPossession { modulus: rsa.modulus(), kem, signature: self.identity.rsa().sign_pkcs1v15(&message) }
         };
         match role {
-            Role::Patient => Registration::patient(q, CommittedKey::of(&self.identity).commitment()),
+            Role::Patient => Registration::patient(q, self.identity.committed_key().commitment()),
             Role::Doctor => Registration::doctor(q, org, rsa()),
             Role::Hospital => Registration::hospital(q, rsa()),
         }

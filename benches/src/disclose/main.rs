@@ -13,7 +13,10 @@ use alloy::{
     rlp,
 };
 use clap::Parser;
-use emr_api::{RecordProof, encryption::CommittedKey};
+use emr_api::{
+    RecordProof,
+    encryption::{self, CommittedKey},
+};
 use emr_chain::{DeploymentRecord, Officers, RollupInstance, STATE_ROOT_SLOT, SizeRecord};
 use emr_client::verify::disclosed::{Evidence, ProvedDisclosure, verify};
 use emr_core::{
@@ -172,7 +175,7 @@ fn evidence(arguments: &Arguments, commitment: &Commitment<'_>) -> Result<Eviden
     let (patient, author) = (AccountIndex::new(700_001)?, AccountIndex::new(12)?);
     let slot = RecordSlot::new(3000)?;
     let secret = RsaSecret::generate(RsaBits::new(3072)?);
-    let key = CommittedKey { key: secret.public(), kem: KemHash::NONE, salt: None };
+    let key = CommittedKey { rsa: secret.public(), kem: KemHash::NONE, salt: None };
     let authorship = Authorship {
         domain: field::to_bytes(&domain.element()),
         patient,
@@ -188,7 +191,7 @@ fn evidence(arguments: &Arguments, commitment: &Commitment<'_>) -> Result<Eviden
         org: Some(AccountIndex::new(1)?),
         epoch: AccountEpoch::FIRST,
         key: SigningKey::from_seed(&[7; 32]).public(),
-        encryption: key.element(),
+        encryption: encryption::element(&key),
     };
     let leaf = RecordLeaf {
         status: RecordStatus::Live,
@@ -264,7 +267,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let disclosure = commitment.disclose(keys.iter().copied())?;
     let nodes_bytes = disclosure.proof.len() * 32;
     let fields_bytes = disclosure.to_dag_cbor().len() - nodes_bytes;
-    let author_bytes = evidence.authorship.len() + evidence.signature.len() + evidence.key.key.to_der().len();
+    let author_bytes = evidence.authorship.len() + evidence.signature.len() + evidence.key.rsa.to_der().len();
     let (account, slots) = (&evidence.storage.account_proof, &evidence.storage.storage_proof);
     let unique: BTreeSet<_> = slots.iter().flat_map(|slot| &slot.proof).chain(account).collect();
     // Every node but the last of a path is written without the hash of the next one.

@@ -1,6 +1,6 @@
 //! Submissions, receipts, and the status of operations.
 
-use emr_core::{Cid, UnixTime};
+use emr_core::{Cid, KemHash, UnixTime};
 use emr_crypto::{EpochPublicKey, KeyEpoch};
 use emr_rollup::operation::{OperationId, SignedOperation};
 use serde::{Deserialize, Serialize};
@@ -25,14 +25,13 @@ pub struct StoredAt {
 pub struct NamedEpoch {
     /// The epoch's number.
     pub number: KeyEpoch,
-    /// The epoch's public key (X25519), as the key directory shows it.
-    #[serde(with = "As::<Hex<32>>")]
-    pub key: [u8; 32],
+    /// The hash of the epoch's public key (X-Wing), which the key directory shows.
+    pub key: KemHash,
 }
 
-impl From<EpochPublicKey> for NamedEpoch {
-    fn from(public: EpochPublicKey) -> Self {
-        Self { number: public.epoch(), key: *public.as_bytes() }
+impl From<&EpochPublicKey> for NamedEpoch {
+    fn from(public: &EpochPublicKey) -> Self {
+        Self { number: public.epoch(), key: public.key().hash() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use emr_client::{client::Client, profile::Profile};
 use emr_core::{PlainHttp, Role};
-use emr_crypto::{Identity, RsaBits, ScryptCost};
+use emr_crypto::{Identity, KeyProfile, RsaBits, ScryptCost};
 
 use super::read_passphrase;
 use crate::failure::{Exit, Failure, OrExit, one_line};
@@ -27,7 +27,7 @@ impl Actor {
         if self.folder.join("identity").exists() {
             return Ok(false);
         }
-        let identity = Identity::generate(self.role, RsaBits::DEFAULT);
+        let identity = Identity::generate(self.role, RsaBits::DEFAULT, KeyProfile::Hybrid);
         Profile::create(&self.folder, &identity, &read_passphrase(passphrase)?, ScryptCost::Standard)
             .map_err(|error| Failure::new(Exit::Storage, one_line(&error)))?;
         Ok(true)

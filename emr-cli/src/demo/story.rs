@@ -328,8 +328,7 @@ async fn fetch_directory(reader: &Client, patient: AccountIndex) -> Result<KeyDi
     let view = reader.node().patient(patient).await?;
     let missing = || Failure::new(Exit::Unverified, "the patient has published no key directory");
     let cid = view.directory.ok_or_else(missing)?;
-    let bytes = reader.node().block(&cid).await?;
-    KeyDirectory::from_bytes(&bytes).or_exit(Exit::Unverified)
+    Ok(reader.directory(&cid).await?)
 }
 
 fn yes(held: bool) -> &'static str {

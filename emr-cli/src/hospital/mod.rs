@@ -26,7 +26,7 @@ use alloy::{
 use deployment::Target;
 use emr_chain::{SizeRecord, endpoint::Endpoint};
 use emr_core::{Origin, Role};
-use emr_crypto::{Identity, RsaBits};
+use emr_crypto::{Identity, KeyProfile, RsaBits};
 use emr_node::{Activity, Limits};
 use emr_rollup::{
     prover::Prover,
@@ -121,7 +121,7 @@ pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -
     } else {
         let passphrase = passphrase::new(options.passphrase_file.as_deref())?;
         eprintln!("making a hospital in {}", folder.display());
-        participant::create(&folder, &Identity::generate(HOSPITAL, RsaBits::DEFAULT), &passphrase)?;
+        participant::create(&folder, &Identity::generate(HOSPITAL, RsaBits::DEFAULT, KeyProfile::Hybrid), &passphrase)?;
         passphrase
     };
     let plan = SitePlan { rpc_listen, deploy: true, ..plan(options, folder.clone(), serving) };

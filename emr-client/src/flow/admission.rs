@@ -2,9 +2,8 @@
 //! admits exactly that registration.
 
 use alloy::{primitives::Address, providers::DynProvider};
-use emr_api::encryption::CommittedKey;
 use emr_chain::{L1Receipt, PendingRegistration, Rollup, RollupInstance};
-use emr_core::{AccountIndex, KemHash};
+use emr_core::AccountIndex;
 use emr_rollup::primitive::field;
 
 use crate::{
@@ -41,21 +40,21 @@ fn listed(accounts: &[AccountIndex]) -> String {
 }
 
 impl Card {
-    /// Compares the card with a registration that waits on L1: account, owner, role, rollup key and RSA key must be the same. Pure.
+    /// Compares the card with a registration that waits on L1: account, owner, role, rollup key and encryption key must be the same. Pure.
     ///
     /// # Errors
     /// [`CardError::Forged`] if something differs; it names the field. [`CardError::OtherInstance`] if the card is of another deployment.
     /// [`CardError::Malformed`] if its keys cannot be decoded.
     pub fn check_pending(&self, instance: &RollupInstance, waiting: &PendingRegistration) -> Result<(), CardError> {
         self.check_instance(instance)?;
-        let (key, rsa) = self.keys()?;
-        let shown = rsa.map(|key| CommittedKey { key, kem: KemHash::NONE, salt: None }.commitment());
+        let (key, encryption) = self.keys()?;
+        let shown = encryption.map(|key| key.committed(None).commitment());
         let checks = [
             ("account", self.account.is_none_or(|account| account == waiting.account)),
             ("Ethereum address", self.ethereum == waiting.owner),
             ("role", self.role == waiting.role),
             ("rollup key", (field::to_bytes(&key.x()), field::to_bytes(&key.y())) == (waiting.key.x, waiting.key.y)),
-            ("RSA key", shown == Some(waiting.commitment)),
+            ("encryption key", shown == Some(waiting.commitment)),
         ];
         let differs = checks.into_iter().find(|(_, same)| !same);
         differs.map_or(Ok(()), |(field, _)| Err(CardError::Forged { account: waiting.account, field }))

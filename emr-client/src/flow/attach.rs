@@ -16,8 +16,7 @@ use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_api::StorageAmount;
 use emr_core::{Attachment, Cid, Codec, Key, Record, cid::cid_of};
 use emr_crypto::{
-    AttachmentKey, AttachmentSealer, AttachmentSize, CHUNK_BYTES, ContentKey, Manifest, SealError,
-    key_wrap::{Algorithm, WrappedKey},
+    AttachmentKey, AttachmentSealer, AttachmentSize, CHUNK_BYTES, ContentKey, Manifest, SealError, key_wrap::WrappedKey,
 };
 use tokio::sync::mpsc;
 
@@ -297,14 +296,14 @@ impl Client {
 
     fn with_new_key(&self, header: Header, request: &[u8; 32]) -> (ContentKey, Header) {
         let key = ContentKey::generate();
-        let wrapped = key.wrap_for_upload(&self.keys.committed_key().key, request);
-        (key, Header { key: BASE64.encode(wrapped.ciphertext), ..header })
+        let wrapped = key.wrap_for_upload(&self.keys.encryption_key(), request);
+        (key, Header { key: BASE64.encode(wrapped.to_bytes()), ..header })
     }
 
     /// The key of an upload that was interrupted; `None` if this identity did not begin it.
     async fn kept_key(&self, header: &Header, request: &[u8; 32]) -> Result<Option<ContentKey>, ClientError> {
-        let Ok(ciphertext) = BASE64.decode(&header.key) else { return Ok(None) };
-        let (wrapped, request) = (WrappedKey { algorithm: Algorithm::RsaOaep256, ciphertext }, *request);
+        let wrapped = BASE64.decode(&header.key).ok().and_then(|bytes| WrappedKey::from_bytes(&bytes).ok());
+        let (Some(wrapped), request) = (wrapped, *request) else { return Ok(None) };
         let unwrap = move |by: &dyn emr_crypto::KeyUnwrap| ContentKey::unwrap_for_upload(by, &wrapped, &request).ok();
         Ok(keys::opening(&self.keys, unwrap).await?)
     }

@@ -6,7 +6,7 @@
 use emr_api::{GrantView, PatientView, StoredAt};
 use emr_chain::header::age::HeaderAgeError;
 use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Opaque, Rights, Role, UnixTime, Uses, Version};
-use emr_crypto::{DelegatedKeys, HandOnError, KeyDirectory};
+use emr_crypto::{DelegatedKeys, HandOnError};
 use emr_rollup::{
     operation::{Action, CLIENT_VALIDITY, Operation, Revoke, SetGrant},
     primitive::field,
@@ -316,9 +316,9 @@ impl Client {
 
     /// The delegate's own keys of these classes, handed on to a reader.
     async fn keys_for(&self, ward: &Ward, to: &CheckedCard, classes: ClassMask) -> Result<(Cid, Vec<u8>), ClientError> {
-        let reader = to.rsa().ok_or(GrantError::Grantee(to.account()))?;
+        let reader = to.encryption_key().ok_or(GrantError::Grantee(to.account()))?;
         let cid = ward.published.cid().ok_or(DelegateError::NoKeys)?;
-        let directory = KeyDirectory::from_bytes(&self.node.block(&cid).await?)?;
+        let directory = self.directory(&cid).await?;
         let (links, directory) =
             keys::opening(&self.keys, move |delegate| (directory.links_of(delegate), directory)).await?;
         let links = links.map_err(|_| DelegateError::NoKeys)?;

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use alloy::{primitives::B256, rpc::types::EIP1186AccountProofResponse};
-use emr_api::{RecordView, encryption::CommittedKey};
+use emr_api::RecordView;
 use emr_chain::{DeploymentRecord, SizesDigest, header::Finality, nodes::EthereumNodes, proof::VerifiedHeader};
-use emr_core::{Commitment, KemHash, Key, Record, RecordSlot, RecordStatus, Role, SaltSeed, commitment::DiscloseError};
+use emr_core::{Commitment, Key, Record, RecordSlot, RecordStatus, Role, SaltSeed, commitment::DiscloseError};
 
 use crate::{
     client::{Client, SettledBlocks},
@@ -145,7 +145,7 @@ impl Client {
             proof: proof.clone(),
             leaf: view.leaf,
             author: identity_leaf(&view.author)?,
-            key: CommittedKey { key: authored.author_key.clone(), kem: KemHash::NONE, salt: authored.author_salt },
+            key: authored.author_key.clone(),
             authorship: authored.authorship.clone(),
             signature: authored.signature.clone(),
         };

@@ -38,7 +38,7 @@ impl Client {
     ) -> Result<ClassMask, ClientError> {
         let patient = owned(&own.card);
         let in_force = CurrentEpochs::of(own.in_force());
-        let now = CurrentEpochs::of(own.directory.published());
+        let now = CurrentEpochs::of(own.directory.published().root());
         let (mut left_open, mut unknown) = (0, BTreeMap::new());
         for grant in delegated {
             let Action::SetGrant(set) = grant.signed.operation.action else { continue };
@@ -76,7 +76,8 @@ impl Client {
         if !own.has_delegates() {
             return Ok(());
         }
-        let mut directories = BTreeMap::from([(own.next().commitment, CurrentEpochs::of(own.directory.published()))]);
+        let mut directories =
+            BTreeMap::from([(own.next().commitment, CurrentEpochs::of(own.directory.published().root()))]);
         if !own.before.is_none() {
             directories.insert(own.before, CurrentEpochs::of(own.in_force()));
         }

@@ -192,7 +192,7 @@ impl Client {
             _ => ClassMask::default(),
         };
         if terms.rights.contains(Rights::READ) {
-            let key = to.rsa().ok_or(GrantError::Grantee(to.account()))?.clone();
+            let key = to.encryption_key().ok_or(GrantError::Grantee(to.account()))?.clone();
             let past = match terms.history {
                 History::Included => Past::Included,
                 History::FromNow => Past::Closed,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, btree_map};
 
-use emr_api::{DelegatedGrant, GrantView, encryption::CommittedKey};
-use emr_core::{AccountIndex, Class, ClassMask, KemHash, Rights};
-use emr_crypto::{DelegatedKeys, EpochKeyring, KeyDirectory, PatientDirectory, RsaPublic};
+use emr_api::{DelegatedGrant, GrantView, encryption};
+use emr_core::{AccountIndex, Class, ClassMask, Rights};
+use emr_crypto::{DelegatedKeys, EncryptionKey, EpochKeyring, KeyDirectory, PatientDirectory};
 use emr_rollup::{
     operation::{Action, DirectoryCommitment},
     state::leaf::{GrantLeaf, IdentityLeaf},
@@ -199,13 +199,12 @@ impl Client {
         signed: &SignedByDelegate,
         reader: AccountIndex,
         directory: &PatientDirectory,
-    ) -> Result<Option<RsaPublic>, ClientError> {
+    ) -> Result<Option<EncryptionKey>, ClientError> {
         let Some(cid) = signed.keys() else { return Ok(None) };
         let Ok(handed_on) = DelegatedKeys::from_bytes(&self.node.block(&cid).await?) else { return Ok(None) };
         let Ok(key) = handed_on.reader_key(&directory.keyring(), signed.leaf().scope) else { return Ok(None) };
         let identity = self.settled_identity(reader).await?;
-        let committed = CommittedKey { key: key.clone(), kem: KemHash::NONE, salt: None };
-        let is_theirs = committed.matches(identity.role, &identity.encryption);
+        let is_theirs = encryption::matches(&key.committed(None), identity.role, &identity.encryption);
         Ok(is_theirs.then_some(key))
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use emr_api::encryption;
 use emr_core::UnixTime;
 use emr_rollup::state::leaf::AuditEntry;
 
@@ -38,7 +39,7 @@ impl Client {
             domain: self.domain(),
             account,
             key: self.keys.rollup_key(),
-            encryption: self.keys.committed_key().element(),
+            encryption: encryption::element(&self.keys.committed_key()),
         };
         let mut patience = Patience::new();
         loop {

@@ -7,6 +7,7 @@ pub mod attachment;
 pub mod break_glass;
 pub mod close;
 pub mod delegate;
+mod directory;
 pub mod disclose;
 mod document;
 mod emergencies;

@@ -1,10 +1,10 @@
-//! The patient's own key directory with its secrets, read from its block with the patient's keys.
+//! The patient's own key directory with its secrets, read from its blocks with the patient's keys.
 
 use std::collections::BTreeMap;
 
 use emr_api::{GrantView, PatientView};
 use emr_core::{AccountIndex, Cid, ClassMask, GrantSlot, Rights, UnixTime, Version};
-use emr_crypto::{KeyDirectory, PatientDirectory, RevokeError};
+use emr_crypto::{DirectoryRoot, PatientDirectory, RevokeError};
 use emr_rollup::{
     operation::{Action, DirectoryCommitment, Revoke},
     state::leaf::GrantLeaf,
@@ -38,7 +38,7 @@ pub(crate) struct Own {
     pub(crate) before: DirectoryCommitment,
     pub(crate) directory: PatientDirectory,
     /// The directory in force.
-    in_force: KeyDirectory,
+    in_force: DirectoryRoot,
     /// The readers whom the directory in force gives keys, and those to whom a delegate handed on keys.
     readers: BTreeMap<AccountIndex, ClassMask>,
     /// A grant that ended before this time counts no more.
@@ -137,13 +137,13 @@ impl Own {
     }
 
     /// The directory in force.
-    pub(super) const fn in_force(&self) -> &KeyDirectory {
+    pub(super) const fn in_force(&self) -> &DirectoryRoot {
         &self.in_force
     }
 
     /// The classes that have a newer epoch than the directory in force.
     fn new_epochs(&self) -> ClassMask {
-        CurrentEpochs::of(self.directory.published()).later_than(&CurrentEpochs::of(&self.in_force))
+        CurrentEpochs::of(self.directory.published().root()).later_than(&CurrentEpochs::of(&self.in_force))
     }
 
     /// The directory in force, for a change of grants that leaves it as it is.
@@ -159,7 +159,8 @@ impl Own {
         if commitment == self.before {
             return Next { commitment, cid: None, blocks: Vec::new() };
         }
-        Next { commitment, cid: Some(cid), blocks: vec![(cid, published.to_bytes().to_vec())] }
+        let blocks = published.blocks().map(|(cid, bytes)| (cid, bytes.to_vec())).collect();
+        Next { commitment, cid: Some(cid), blocks }
     }
 }
 
@@ -271,14 +272,13 @@ impl Client {
         }
         let mut directory = match published.cid() {
             Some(cid) => {
-                let bytes = self.node.block(&cid).await?;
-                let directory = KeyDirectory::from_bytes(&bytes)?;
+                let directory = self.directory(&cid).await?;
                 keys::opening(&self.keys, move |owner| PatientDirectory::open(directory, owner)).await??
             }
             None => keys::opening(&self.keys, PatientDirectory::create).await?,
         };
         view.grants = self.own_grants(&view).await?;
-        let in_force = directory.published().clone();
+        let in_force = directory.published().root().clone();
         // Both clocks must say that a grant ended: neither alone takes a reader's keys.
         let clock = UnixTime::now().get().min(self.settled_state().await?.block_time());
         let ended = UnixTime::new(clock.saturating_sub(CLOCK_MARGIN));

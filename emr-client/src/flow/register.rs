@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use emr_api::{AccountView, RelayRegistration, invitation::Invitation};
+use emr_api::{AccountView, RelayRegistration, encryption, invitation::Invitation};
 use emr_chain::{CurvePoint, Registration, RollupInstance, RsaPossession, SignedRegistration};
 use emr_core::{AccountIndex, KemHash, Role, UnixTime};
 use emr_rollup::primitive::field::{self, Fr};
@@ -57,7 +57,7 @@ fn prepare(keys: &dyn Keys, instance: &RollupInstance, org: Option<AccountIndex>
     let committed = keys.committed_key();
     let message = instance.possession_message(keys.ethereum_address(), point(key.x(), key.y()), role, committed.kem);
     let signature = keys.sign_possession(&message)?;
-    let possession = RsaPossession { modulus: committed.key.modulus(), kem: committed.kem, signature };
+    let possession = RsaPossession { modulus: committed.rsa.modulus(), kem: committed.kem, signature };
     let registration = match role {
         Role::Hospital => Registration::hospital(q, possession.clone()),
         _ => Registration::doctor(q, org, possession.clone()),
@@ -95,7 +95,7 @@ fn sign_for_relay(
     let signature = signature.map_err(|_| KeyError::Refused("an Ethereum signature has 65 bytes".to_owned()))?;
     let q = keys.registration_point();
     let (encryption, kem_hash, rsa_modulus, rsa_signature) = match possession {
-        None => (keys.committed_key().element(), KemHash::NONE, Vec::new(), Vec::new()),
+        None => (encryption::element(&keys.committed_key()), KemHash::NONE, Vec::new(), Vec::new()),
         Some(key) => (Fr::default(), key.kem, key.modulus, key.signature),
     };
     Ok(RelayRegistration {

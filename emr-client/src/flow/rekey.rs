@@ -180,7 +180,7 @@ impl Client {
         let operation = self.operation(&own.card, action).await?;
         let outgoing = Outgoing {
             stored: Some(at),
-            epoch: Some(newest.into()),
+            epoch: Some((&newest).into()),
             blocks,
             ..Outgoing::plain(&own.card, operation, None)
         };
@@ -195,7 +195,7 @@ impl Client {
             let operation = &submission.signed.operation;
             operation.patient == id.patient
                 && operation.action.record() == Some((id.slot, *leaf))
-                && submission.epoch == Some((*newest).into())
+                && submission.epoch == Some(newest.into())
         })
     }
 }

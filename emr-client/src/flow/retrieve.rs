@@ -252,7 +252,10 @@ impl Client {
         let newest = self.node.patient(id.patient).await.map_err(refused)?;
         let mut last = ReadError::NoKeys;
         for cid in directories(&newest, view) {
-            let directory = KeyDirectory::from_bytes(&self.node.block(&cid).await.map_err(refused)?)?;
+            let directory = self.directory(&cid).await.map_err(|error| match error {
+                ClientError::Node(error) => refused(error),
+                other => other,
+            })?;
             let fetch = |cid: &Cid| blocks.get(cid).cloned().ok_or(Missing);
             let mut open = |keys: &EpochKeyring| match OpenedRecord::open(&manifest, fetch, keys, &context) {
                 Ok(opened) => Some(opened),

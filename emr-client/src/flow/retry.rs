@@ -4,10 +4,7 @@ use std::collections::HashMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
 use emr_core::{Cid, Record, Revision};
-use emr_crypto::{
-    AuthoredRecord, ContentKey, Manifest, RecordContext,
-    key_wrap::{Algorithm, WrappedKey},
-};
+use emr_crypto::{AuthoredRecord, ContentKey, Manifest, RecordContext, key_wrap::WrappedKey};
 use emr_rollup::operation::{Action, OperationId, PutRecord};
 
 use crate::{
@@ -26,10 +23,10 @@ use crate::{
 /// What is kept of a record that this participant sealed: its wrapped content key, its manifest and its blocks.
 fn kept_content(entry: &Entry) -> Option<(WrappedKey, Cid, HashMap<Cid, Vec<u8>>)> {
     let draft = entry.draft();
-    let ciphertext = BASE64.decode(draft.key.as_ref()?).ok()?;
+    let wrapped = WrappedKey::from_bytes(&BASE64.decode(draft.key.as_ref()?).ok()?).ok()?;
     let manifest = draft.submission.stored?.manifest;
     let blocks = entry.blocks().collect::<Result<_, _>>().ok()?;
-    Some((WrappedKey { algorithm: Algorithm::RsaOaep256, ciphertext }, manifest, blocks))
+    Some((wrapped, manifest, blocks))
 }
 
 /// The kept blocks of an attachment; none if it is a file, whose blocks are not kept.

@@ -8,7 +8,7 @@ use emr_core::{
     AccountIndex, Authorship, Cid, Class, ClassMask, Codec, Commitment, GrantSlot, Key, Opaque, Record, RecordError,
     RecordSlot, RecordStatus, Revision, Rights, SaltSeed, UnixTime, Version, cid::cid_of,
 };
-use emr_crypto::{AuthoredRecord, KeyDirectory, SealError, SealedRecord};
+use emr_crypto::{AuthoredRecord, DirectoryRoot, SealError, SealedRecord};
 use emr_rollup::{
     operation::{Action, OperationId, PutRecord, Tombstone},
     primitive::field,
@@ -391,7 +391,6 @@ impl Client {
             previous,
         };
         let author = self.account()?;
-        let key = self.keys.committed_key();
         let authorship_bytes = authorship.to_dag_cbor();
         let to_sign = authorship_bytes.clone();
         let signature = keys::with(&self.keys, move |keys| keys.sign_authorship(&to_sign)).await?;
@@ -400,8 +399,7 @@ impl Client {
             signature,
             authorship: authorship_bytes,
             author,
-            author_key: key.key,
-            author_salt: key.salt,
+            author_key: self.keys.committed_key(),
             commitment_seed: *seed.as_bytes(),
             attachments: files.keys.clone(),
         };
@@ -428,10 +426,10 @@ impl Client {
                 operation,
                 authority,
                 stored: Some(StoredAt { manifest: sealed.manifest, salt: sealed.storage_salt }),
-                epoch: Some(current.into()),
+                epoch: Some((&current).into()),
                 directory: None,
                 intent: Some(intent.to_owned()),
-                key: Some(BASE64.encode(sealed.key.wrap(&self.keys.committed_key().key, &context).ciphertext)),
+                key: Some(BASE64.encode(sealed.key.wrap(&self.keys.encryption_key(), &context).to_bytes())),
                 replaces: self.refused_before(intent),
                 owner: patient.ethereum(),
                 blocks: [files.blocks.clone(), sealed.blocks].concat(),
@@ -489,9 +487,9 @@ impl Client {
         &self,
         patient: &CheckedCard,
         published: &PublishedDirectory,
-    ) -> Result<KeyDirectory, ClientError> {
+    ) -> Result<DirectoryRoot, ClientError> {
         let cid = published.cid().ok_or(WriteError::NoDirectory(patient.account()))?;
-        Ok(KeyDirectory::from_bytes(&self.node.block(&cid).await?)?)
+        self.directory_root(&cid).await
     }
 }
 

@@ -14,10 +14,9 @@ mod software;
 use std::{cell::RefCell, fmt::Debug, sync::Arc};
 
 use alloy::primitives::{Address, B256};
-use emr_api::encryption::CommittedKey;
 use emr_core::Role;
 use emr_crypto::{
-    DecryptionFailed, LoginMessage,
+    CommittedKey, DecryptionFailed, EncryptionKey, LoginMessage,
     key_wrap::{KeyUnwrap, KeyWrap, WrappedKey},
 };
 use emr_rollup::{
@@ -56,8 +55,16 @@ pub trait Signer: Debug + Send + Sync {
     /// [`registration_point`](emr_rollup::primitive::eddsa::SigningKey::registration_point).
     fn registration_point(&self) -> Point;
 
-    /// The RSA public key. For a patient it comes with the salt of its commitment.
-    fn committed_key(&self) -> CommittedKey;
+    /// The encryption key: RSA, and X-Wing unless the participant chose RSA alone.
+    fn encryption_key(&self) -> EncryptionKey;
+
+    /// The salt of the commitment to the encryption key. Only a patient's commitment has one; for others this is `None`.
+    fn commitment_salt(&self) -> Option<[u8; 32]>;
+
+    /// The encryption key as the account commits to it.
+    fn committed_key(&self) -> CommittedKey {
+        self.encryption_key().committed(self.commitment_salt())
+    }
 
     /// The address of the Ethereum key.
     fn ethereum_address(&self) -> Address;
@@ -149,7 +156,7 @@ struct Unwrapping<'a> {
 
 impl KeyUnwrap for Unwrapping<'_> {
     fn recipient(&self) -> Arc<dyn KeyWrap> {
-        Arc::new(self.keys.committed_key().key)
+        Arc::new(self.keys.encryption_key())
     }
 
     fn unwrap_key(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<Zeroizing<[u8; 32]>, DecryptionFailed> {

@@ -4,10 +4,9 @@ use alloy::{
     primitives::{Address, B256},
     signers::{SignerSync, local::PrivateKeySigner},
 };
-use emr_api::encryption::CommittedKey;
 use emr_core::Role;
 use emr_crypto::{
-    Identity, LoginMessage, SigningContext,
+    EncryptionKey, Identity, LoginMessage, SigningContext,
     key_wrap::{KeyUnwrap, WrappedKey},
 };
 use emr_rollup::{
@@ -43,8 +42,12 @@ impl Signer for Identity {
         rollup(self).registration_point()
     }
 
-    fn committed_key(&self) -> CommittedKey {
-        CommittedKey::of(self)
+    fn encryption_key(&self) -> EncryptionKey {
+        self.encryption_key()
+    }
+
+    fn commitment_salt(&self) -> Option<[u8; 32]> {
+        (self.role() == Role::Patient).then(|| self.commitment_salt())
     }
 
     fn ethereum_address(&self) -> Address {
@@ -74,6 +77,6 @@ impl Signer for Identity {
 
 impl Decryptor for Identity {
     fn unwrap_key(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<Option<Zeroizing<[u8; 32]>>, KeyError> {
-        Ok(self.rsa().unwrap_key(wrapped, context).ok())
+        Ok(KeyUnwrap::unwrap_key(self, wrapped, context).ok())
     }
 }

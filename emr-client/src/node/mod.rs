@@ -384,7 +384,7 @@ async fn answer(
         nonce: asked.nonce,
         expires: asked.expires,
         origin,
-        public_key: key.key,
+        public_key: key.rsa,
         kem_hash: key.kem,
         commitment_salt: key.salt,
         signature,

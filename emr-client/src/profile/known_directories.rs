@@ -9,7 +9,7 @@ use std::{
 
 use alloy::primitives::Address;
 use emr_core::{AccountIndex, Class, ClassMask};
-use emr_crypto::{KeyDirectory, KeyEpoch};
+use emr_crypto::{DirectoryRoot, KeyEpoch};
 use emr_durable::Disk;
 use emr_rollup::operation::DirectoryCommitment;
 use serde::{Deserialize, Serialize};
@@ -32,7 +32,7 @@ pub struct CurrentEpochs([KeyEpoch; 16]);
 
 impl CurrentEpochs {
     /// Those of a directory.
-    pub fn of(directory: &KeyDirectory) -> Self {
+    pub fn of(directory: &DirectoryRoot) -> Self {
         Self(Class::ALL.map(|class| directory.current_public(class).epoch()))
     }
 

@@ -1,14 +1,14 @@
 //! What a data folder keeps.
 
 use emr_core::{AccountEpoch, Role};
-use emr_crypto::{RsaBits, RsaSecret};
+use emr_crypto::{KeyProfile, RsaBits, RsaSecret};
 
 use super::*;
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 
 fn new_profile(folder: &Path) -> Result<Profile, Box<dyn std::error::Error>> {
-    let identity = Identity::with_rsa(Role::Patient, RsaSecret::generate(RsaBits::MIN));
+    let identity = Identity::with_rsa(Role::Patient, RsaSecret::generate(RsaBits::MIN), KeyProfile::Hybrid);
     Ok(Profile::create(folder, &identity, &"correct horse".into(), ScryptCost::Development)?)
 }
 

@@ -2,11 +2,10 @@
 
 use alloy::primitives::Address;
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
-use emr_api::AccountView;
-use emr_api::encryption::CommittedKey;
+use emr_api::{AccountView, encryption};
 use emr_chain::RollupInstance;
-use emr_core::{AccountEpoch, AccountIndex, AccountStatus, KemHash, Role, excerpt};
-use emr_crypto::RsaPublic;
+use emr_core::{AccountEpoch, AccountIndex, AccountStatus, Role, excerpt};
+use emr_crypto::{EncryptionKey, RsaPublic, XWingPublic};
 use emr_rollup::{
     l1_operation::Register,
     primitive::{
@@ -23,8 +22,8 @@ use crate::{
     verify::settled_state::SettledState,
 };
 
-/// The largest card file, in bytes: three times what a card with a 4096-bit key needs.
-const MAX_BYTES: usize = 4096;
+/// The largest card file, in bytes: more than twice what a card with a 4096-bit key needs.
+const MAX_BYTES: usize = 8192;
 
 /// Why a card cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,7 +80,7 @@ pub enum CardError {
 /// What a participant shows others. Its content is public, except that it links a person to an account: a patient's
 /// card tells the patient's account.
 ///
-/// It is JSON of at most 4096 bytes. A card proves nothing: it is compared with the state before it is used.
+/// It is JSON of at most 8192 bytes. A card proves nothing: it is compared with the state before it is used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Card {
@@ -101,6 +100,10 @@ pub struct Card {
     /// the key would identify the patient elsewhere.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub rsa: Option<String>,
+    /// The X-Wing public key beside the RSA key, 1216 bytes in base64. A doctor or hospital that chose RSA alone has none, and neither has a
+    /// patient's card.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub xwing: Option<String>,
     /// The chain id.
     pub chain_id: u64,
     /// The rollup contract.
@@ -122,7 +125,7 @@ pub struct CheckedCard {
     account: AccountIndex,
     ethereum: Address,
     leaf: IdentityLeaf,
-    rsa: Option<RsaPublic>,
+    encryption: Option<EncryptionKey>,
     settled: bool,
 }
 
@@ -133,14 +136,16 @@ impl Card {
     /// The card of the participant with these keys.
     pub fn of(keys: &(impl Signer + ?Sized), instance: &RollupInstance, account: Option<AccountIndex>) -> Self {
         let key = keys.rollup_key();
-        let shows_rsa = keys.role() != Role::Patient;
+        let shown = (keys.role() != Role::Patient).then(|| keys.encryption_key());
+        let xwing = shown.as_ref().and_then(EncryptionKey::xwing);
         Self {
             role: keys.role(),
             account,
             ethereum: keys.ethereum_address(),
             key_x: key.x(),
             key_y: key.y(),
-            rsa: shows_rsa.then(|| BASE64.encode(keys.committed_key().key.to_der())),
+            rsa: shown.as_ref().map(|key| BASE64.encode(key.rsa().to_der())),
+            xwing: xwing.map(|key| BASE64.encode(key.as_bytes())),
             chain_id: instance.chain_id,
             contract: instance.contract,
         }
@@ -174,17 +179,24 @@ impl Card {
     }
 
     /// The keys, decoded.
-    pub(crate) fn keys(&self) -> Result<(PublicKey, Option<RsaPublic>), CardError> {
+    pub(crate) fn keys(&self) -> Result<(PublicKey, Option<EncryptionKey>), CardError> {
         let key = PublicKey::from_coordinates(self.key_x, self.key_y)
             .map_err(|error| CardError::Malformed(error.to_string()))?;
         if self.rsa.is_some() == (self.role == Role::Patient) {
             return Err(CardError::Malformed("doctors and hospitals show an RSA key, patients none".to_owned()));
         }
-        let rsa = self.rsa.as_ref().map(|text| {
-            let der = BASE64.decode(text).map_err(|error| CardError::Malformed(error.to_string()))?;
-            RsaPublic::from_der(&der).map_err(|error| CardError::Malformed(error.to_string()))
+        let bytes = |text: &String| BASE64.decode(text).map_err(|error| CardError::Malformed(error.to_string()));
+        let Some(rsa) = &self.rsa else {
+            return match self.xwing {
+                None => Ok((key, None)),
+                Some(_) => Err(CardError::Malformed("it shows an X-Wing key without an RSA key".to_owned())),
+            };
+        };
+        let rsa = RsaPublic::from_der(&bytes(rsa)?).map_err(|error| CardError::Malformed(error.to_string()))?;
+        let xwing = self.xwing.as_ref().map(|text| {
+            XWingPublic::from_bytes(&bytes(text)?).map_err(|error| CardError::Malformed(error.to_string()))
         });
-        Ok((key, rsa.transpose()?))
+        Ok((key, Some(EncryptionKey::new(rsa, xwing.transpose()?))))
     }
 
     /// Checks that the card belongs to this deployment.
@@ -203,7 +215,7 @@ impl Card {
         })
     }
 
-    /// Compares the card with the state: role, rollup key and RSA key must be those of the account. So a forged card
+    /// Compares the card with the state: role, rollup key and encryption key must be those of the account. So a forged card
     /// cannot redirect a grant, and neither can a node that supports the forgery: the identity is proved, or is in the
     /// L1 queue.
     ///
@@ -218,7 +230,7 @@ impl Card {
     ) -> Result<CheckedCard, CardError> {
         let account = self.registered()?;
         self.check_instance(instance)?;
-        let (key, rsa) = self.keys()?;
+        let (key, encryption) = self.keys()?;
         let forged = |field| CardError::Forged { account, field };
         if view.account != account {
             return Err(forged("account"));
@@ -243,15 +255,15 @@ impl Card {
         if leaf.key != key {
             return Err(forged(Self::ROLLUP_KEY));
         }
-        let committed = |key: &RsaPublic| CommittedKey { key: key.clone(), kem: KemHash::NONE, salt: None };
-        if rsa.as_ref().is_some_and(|key| !committed(key).matches(leaf.role, &leaf.encryption)) {
-            return Err(forged("RSA key"));
+        let is_committed = |key: &EncryptionKey| encryption::matches(&key.committed(None), leaf.role, &leaf.encryption);
+        if encryption.as_ref().is_some_and(|key| !is_committed(key)) {
+            return Err(forged("encryption key"));
         }
         if leaf.status != AccountStatus::Active {
             return Err(CardError::Inactive { account, status: leaf.status });
         }
         let settled = matches!(evidence, Evidence::Settled(_));
-        Ok(CheckedCard { account, ethereum: self.ethereum, leaf, rsa, settled })
+        Ok(CheckedCard { account, ethereum: self.ethereum, leaf, encryption, settled })
     }
 }
 
@@ -286,9 +298,9 @@ impl CheckedCard {
         &self.leaf.key
     }
 
-    /// The RSA key of a doctor or hospital. A patient's card has none.
-    pub const fn rsa(&self) -> Option<&RsaPublic> {
-        self.rsa.as_ref()
+    /// The encryption key of a doctor or hospital. A patient's card has none.
+    pub const fn encryption_key(&self) -> Option<&EncryptionKey> {
+        self.encryption.as_ref()
     }
 
     /// Whether the account is in the settled state, or still in the L1 queue.

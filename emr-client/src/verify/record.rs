@@ -9,13 +9,11 @@
 //! record's fields ─ links of attachments ─ keys in the sealed part
 //! ```
 
-use emr_api::encryption::CommittedKey;
-use emr_api::{RecordProof, RecordView, StoredAt};
+use emr_api::{RecordProof, RecordView, StoredAt, encryption};
 use emr_core::{
-    AccountIndex, Authorship, Cid, Class, Commitment, KemHash, Opaque, Record, RecordSlot, RecordStatus, SaltSeed,
-    Version,
+    AccountIndex, Authorship, Cid, Class, Commitment, Opaque, Record, RecordSlot, RecordStatus, SaltSeed, Version,
 };
-use emr_crypto::{AuthoredRecord, KeyEpoch, OpenedRecord, RecordContext, RsaPublic, verify_authorship};
+use emr_crypto::{AuthoredRecord, CommittedKey, KeyEpoch, OpenedRecord, RecordContext, RsaPublic, verify_authorship};
 use emr_rollup::{
     layout::RECORD_DEPTH,
     operation::Domain,
@@ -187,10 +185,10 @@ pub(crate) fn check_authorship(
     authorship: &[u8],
     signature: &[u8],
 ) -> Result<Authorship, RecordProofError> {
-    if !key.matches(author.role, &author.encryption) {
+    if !encryption::matches(key, author.role, &author.encryption) {
         return Err(RecordProofError::Mismatch("author's key"));
     }
-    verify_authorship(authorship, signature, &key.key).map_err(|_| RecordProofError::Signature)?;
+    verify_authorship(authorship, signature, &key.rsa).map_err(|_| RecordProofError::Signature)?;
 
     let authorship = Authorship::from_dag_cbor(authorship).map_err(|_| RecordProofError::Authorship)?;
     same("contract", authorship.domain, field::to_bytes(&id.domain.element()))?;
@@ -218,11 +216,9 @@ pub(super) fn check_content(
     same("storage", element(Opaque::stored(&manifest, &salt)), leaf.stored)?;
     same("storage salt", opened.storage_salt, salt)?;
 
-    let AuthoredRecord { record, authorship, signature, author: account, author_key, author_salt, .. } =
-        &opened.authored;
+    let AuthoredRecord { record, authorship, signature, author: account, author_key, .. } = &opened.authored;
     same("author", *account, leaf.author)?;
-    let key = CommittedKey { key: author_key.clone(), kem: KemHash::NONE, salt: *author_salt };
-    let authorship = check_authorship(id, leaf, (author, &key), authorship, signature)?;
+    let authorship = check_authorship(id, leaf, (author, author_key), authorship, signature)?;
 
     let record = Record::from_dag_cbor(record).map_err(|_| RecordProofError::Content)?;
     let commitment = Commitment::of(&record, &SaltSeed::new(opened.authored.commitment_seed)).root();
@@ -232,7 +228,7 @@ pub(super) fn check_content(
         record,
         authorship,
         author: *account,
-        author_key: author_key.clone(),
+        author_key: author_key.rsa.clone(),
         leaf: *leaf,
         manifest,
         attachments,

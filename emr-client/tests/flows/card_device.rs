@@ -10,7 +10,6 @@ use std::{
 };
 
 use alloy::primitives::{Address, B256, Signature as EthereumSignature};
-use emr_api::encryption::CommittedKey;
 use emr_client::{
     Client, ClientError, ErrorKind,
     flow::submit::Fate,
@@ -18,7 +17,7 @@ use emr_client::{
     profile::Profile,
 };
 use emr_core::{Class, ClassMask, Reason, Rights, Role};
-use emr_crypto::{Identity, LoginMessage, key_wrap::WrappedKey};
+use emr_crypto::{EncryptionKey, Identity, LoginMessage, key_wrap::WrappedKey};
 use emr_rollup::{
     operation::{Domain, Operation},
     primitive::{eddsa, jubjub::Point},
@@ -46,7 +45,8 @@ struct Card {
     role: Role,
     rollup: eddsa::PublicKey,
     registration: Point,
-    committed: CommittedKey,
+    encryption: EncryptionKey,
+    salt: Option<[u8; 32]>,
     ethereum: Address,
 }
 
@@ -61,7 +61,8 @@ impl Card {
             role: Signer::role(&identity),
             rollup: identity.rollup_key(),
             registration: identity.registration_point(),
-            committed: identity.committed_key(),
+            encryption: identity.encryption_key(),
+            salt: Signer::commitment_salt(&identity),
             ethereum: identity.ethereum_address(),
         };
         thread::spawn(move || {
@@ -76,7 +77,7 @@ impl Card {
                     Question::Possession(bytes, to) => _ = identity.sign_possession(&bytes).map(|done| to.send(done)),
                     Question::Ethereum(hash, to) => _ = identity.sign_ethereum(&hash).map(|done| to.send(done)),
                     Question::Unwrap(wrapped, context, to) => {
-                        let _ = identity.unwrap_key(&wrapped, &context).map(|key| to.send(key));
+                        let _ = Decryptor::unwrap_key(&identity, &wrapped, &context).map(|key| to.send(key));
                     }
                 }
             }
@@ -109,8 +110,12 @@ impl Signer for Card {
         self.registration
     }
 
-    fn committed_key(&self) -> CommittedKey {
-        self.committed.clone()
+    fn encryption_key(&self) -> EncryptionKey {
+        self.encryption.clone()
+    }
+
+    fn commitment_salt(&self) -> Option<[u8; 32]> {
+        self.salt
     }
 
     fn ethereum_address(&self) -> Address {
@@ -174,8 +179,7 @@ async fn cards_register_grant_write_and_read() -> TestResult {
     assert_eq!(read.unproven().record(), &record("by card"));
     let (before, directory) = (doctors.asked.load(Ordering::SeqCst), patient.node().patient(patient.account()?).await?);
     let cid = directory.directory.ok_or("published")?;
-    let bytes = doctor.node().block(&cid).await?;
-    let keys = doctor.keyring(patient.account()?, emr_crypto::KeyDirectory::from_bytes(&bytes)?).await?;
+    let keys = doctor.keyring(patient.account()?, doctor.directory(&cid).await?).await?;
     assert!(keys.is_some() && doctors.asked.load(Ordering::SeqCst) > before);
 
     // A removed card gives another error than a directory without keys, and nothing is lost.

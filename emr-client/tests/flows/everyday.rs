@@ -63,7 +63,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     patient.grant(&handed_over(&stranger), &terms(Rights::READ, lab)).await?;
     let writes = stranger.upload(&card, Class::Laboratory, &record("x")).await;
     assert!(matches!(writes, Err(ClientError::Write(WriteError::NotGranted { .. }))), "{writes:?}");
-    let kept = directory(&patient).await?.open_for(STRANGER.identity.rsa())?;
+    let kept = directory(&patient).await?.open_for(&STRANGER.identity)?;
     let revoked = patient.revoke(stranger.account()?, ClassMask::ALL).await?;
     assert_eq!((revoked.new_epochs, revoked.changed.len()), (lab, 1));
     let refused = stranger.retrieve(&card, written.slot, Some(Reason::Treatment)).await;
@@ -86,8 +86,8 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
     };
     assert!(matches!(open(&kept), Err(OpenError::Decryption(_))));
     let current = directory(&patient).await?;
-    assert!(current.open_for(STRANGER.identity.rsa()).is_err());
-    assert!(open(&current.open_for(DOCTOR.identity.rsa())?).is_ok());
+    assert!(current.open_for(&STRANGER.identity).is_err());
+    assert!(open(&current.open_for(&DOCTOR.identity)?).is_ok());
 
     // Everything waits for its batch, and has a receipt.
     let status = doctor.node().operation(newer.acknowledged.operation).await?;
@@ -100,7 +100,7 @@ async fn write_edit_delete_grant_request_read_revoke() -> TestResult {
 async fn directory(patient: &Client) -> TestResult<KeyDirectory> {
     let view = patient.node().patient(patient.account()?).await?;
     let cid = view.directory.ok_or("published")?;
-    Ok(KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?)
+    Ok(patient.directory(&cid).await?)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -192,7 +192,7 @@ async fn a_patient_writes_before_the_first_grant() -> TestResult {
     assert!(patient.grants().await?.iter().all(|view| view.grant.grantee.is_none()));
     let granted = patient.grant(&handed_over(&doctor), &terms(Rights::READ, Class::Document.into())).await?;
     assert_eq!((granted.slot, granted.grant.version.get()), (GrantSlot::FIRST_ORDINARY, 2));
-    assert!(directory(&patient).await?.open_for(DOCTOR.identity.rsa()).is_ok());
+    assert!(directory(&patient).await?.open_for(&DOCTOR.identity).is_ok());
     Ok(())
 }
 

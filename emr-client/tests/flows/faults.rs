@@ -93,7 +93,7 @@ async fn writers_do_not_seal_to_a_directory_that_the_node_chose() -> TestResult 
     let view: PatientView = patient.node().patient(patient.account()?).await?;
     assert_eq!(view.directory_operations.len(), 3);
 
-    let own = emr_crypto::PatientDirectory::create(STRANGER.identity.rsa()).published().cid();
+    let own = emr_crypto::PatientDirectory::create(&STRANGER.identity).published().cid();
     let lie = |change: &dyn Fn(&mut PatientView)| {
         let mut lied = view.clone();
         change(&mut lied);

@@ -9,7 +9,7 @@ use emr_client::{
     verify::record::RecordId,
 };
 use emr_core::{Cid, Class, Rights};
-use emr_crypto::{EpochKeyring, KeyDirectory, Manifest, OpenError, OpenedRecord};
+use emr_crypto::{EpochKeyring, Manifest, OpenError, OpenedRecord};
 use emr_ipfs::{Blockstore, DiskStore};
 
 use crate::{proxy::Proxy, scene::*};
@@ -22,7 +22,7 @@ fn from_now(class: Class) -> Terms {
 pub(crate) async fn keys(patient: &Client, reader: &Client) -> TestResult<EpochKeyring> {
     let view = patient.node().patient(patient.account()?).await?;
     let cid = view.directory.ok_or("published")?;
-    let directory = KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?;
+    let directory = patient.directory(&cid).await?;
     Ok(reader.keyring(patient.account()?, directory).await?.ok_or("no keys")?)
 }
 

@@ -5,7 +5,7 @@ use emr_client::{Client, ClientError, flow::retrieve::ReadError, node::NodeError
 use emr_core::{
     AccountEpoch, AccountIndex, Class, ClassMask, GrantSlot, Opaque, Reason, Rights, Uses, Version, cid::Codec,
 };
-use emr_crypto::{DelegatedKeys, KeyDirectory, Past, PatientDirectory};
+use emr_crypto::{DelegatedKeys, Past, PatientDirectory};
 use emr_rollup::{
     operation::{Action, CLIENT_VALIDITY, Operation, SetGrant},
     primitive::{eddsa::SigningKey, field},
@@ -66,18 +66,18 @@ async fn false_keys_of_a_delegate_stop_nobody() -> TestResult {
     let scene = Scene::proving().await?;
     let (patient, delegate, reader, written) = family(&scene).await?;
     let (card, account) = (handed_over(&patient), patient.account()?);
-    let readers = STRANGER.identity.rsa().public();
+    let readers = STRANGER.identity.encryption_key();
 
     // Keys of a directory that the delegate made, with the reader's key sealed to it.
-    let mut other = PatientDirectory::create(DOCTOR.identity.rsa());
-    other.grant(delegate.account()?, DOCTOR.identity.rsa().public(), lab(), Past::Included)?;
-    let links = other.published().links_of(DOCTOR.identity.rsa())?;
+    let mut other = PatientDirectory::create(&DOCTOR.identity);
+    other.grant(delegate.account()?, DOCTOR.identity.encryption_key(), lab(), Past::Included)?;
+    let links = other.published().links_of(&DOCTOR.identity)?;
     let elsewhere = DelegatedKeys::hand_on(&links, other.published(), lab(), &readers)?;
     // Keys of the patient's directory, with the key of somebody else in place of the reader's.
     let cid = patient.node().patient(account).await?.directory.ok_or("published")?;
-    let directory = KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?;
-    let links = directory.links_of(DOCTOR.identity.rsa())?;
-    let somebody = HOSPITAL.identity.rsa().public();
+    let directory = patient.directory(&cid).await?;
+    let links = directory.links_of(&DOCTOR.identity)?;
+    let somebody = HOSPITAL.identity.encryption_key();
     let for_another = DelegatedKeys::hand_on(&links, &directory, lab(), &somebody)?;
 
     let nobody = by_hand(&patient, &delegate, AccountIndex::new(900)?, 200, &for_another).await?;

@@ -9,7 +9,6 @@ use emr_client::{
     flow::upload::WriteError,
 };
 use emr_core::{Class, ClassMask, Reason, Rights, UnixTime, Version};
-use emr_crypto::KeyDirectory;
 use emr_rollup::{
     operation::{Action, Operation, OperationId, Revoke, SetGrant},
     primitive::{eddsa::SigningKey, field::Fr},
@@ -221,8 +220,8 @@ async fn a_reader_without_a_grant_does_not_stay_in_the_directory() -> TestResult
     patient.node().submit(&Submission { signed, stored: None, epoch: None, directory: None }).await?;
     let reads = async |patient: &Client| -> TestResult<bool> {
         let cid = patient.node().patient(account).await?.directory.ok_or("published")?;
-        let directory = KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?;
-        Ok(directory.open_for(STRANGER.identity.rsa()).is_ok())
+        let directory = patient.directory(&cid).await?;
+        Ok(directory.open_for(&STRANGER.identity).is_ok())
     };
     assert!(reads(&patient).await?, "the rights are over, the keys are there");
 

@@ -8,7 +8,7 @@ use emr_client::{
     profile::{Profile, ProfileError},
 };
 use emr_core::{Class, ClassMask, Rights, Role};
-use emr_crypto::{Identity, ScryptCost};
+use emr_crypto::{Identity, KeyProfile, ScryptCost};
 use tokio::task::JoinSet;
 
 use crate::scene::*;
@@ -36,7 +36,7 @@ async fn a_day(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_participants_work_in_one_process() -> TestResult {
     // An RSA key takes long to make, so all have the same one. Their other keys differ.
-    let identity = |_| Identity::with_rsa(Role::Patient, OTHER_PATIENT.identity.rsa().clone());
+    let identity = |_| Identity::with_rsa(Role::Patient, OTHER_PATIENT.identity.rsa().clone(), KeyProfile::Hybrid);
     let identities: Vec<Identity> = (0..PARTICIPANTS).map(identity).collect();
     let scene = Scene::where_these_have_ether(identities.iter().map(Signer::ethereum_address)).await?;
     let connections = Connections::over(scene.node.url().as_str(), &scene.endpoint())?;

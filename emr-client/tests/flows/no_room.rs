@@ -10,7 +10,6 @@ use std::{
 };
 
 use emr_core::{Cid, Class, ClassMask, Codec, Rights};
-use emr_crypto::KeyDirectory;
 use emr_ipfs::{Blockstore, DiskStore, FreeSpace, StoreFuture};
 
 use crate::scene::*;
@@ -78,8 +77,8 @@ async fn a_revocation_needs_no_room() -> TestResult {
     }
     let can_open = async || -> TestResult<bool> {
         let cid = patient.node().patient(account).await?.directory.ok_or("published")?;
-        let directory = KeyDirectory::from_bytes(&patient.node().block(&cid).await?)?;
-        Ok(directory.open_for(STRANGER.identity.rsa()).is_ok())
+        let directory = patient.directory(&cid).await?;
+        Ok(directory.open_for(&STRANGER.identity).is_ok())
     };
     assert!(can_open().await?);
 

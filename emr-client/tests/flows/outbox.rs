@@ -10,7 +10,7 @@ use emr_client::{
     node::NodeError,
 };
 use emr_core::{Class, ClassMask, Codec, RecordSlot, Rights, UnixTime, Uses, Version};
-use emr_crypto::{KeyDirectory, Past, PatientDirectory};
+use emr_crypto::{Past, PatientDirectory};
 use emr_rollup::{
     operation::{Action, DirectoryCommitment, Operation, OperationId, SetGrant},
     primitive::{eddsa::SigningKey, field::Fr},
@@ -214,11 +214,14 @@ async fn a_record_is_not_forgotten_on_a_nodes_word() -> TestResult {
 async fn a_change_of_keys(patient: &Client, stranger: &Client, seconds: u64) -> TestResult<OperationId> {
     let account = patient.account()?;
     let view = patient.node().patient(account).await?;
-    let block = patient.node().block(&view.directory.ok_or("published")?).await?;
-    let mut directory = PatientDirectory::open(KeyDirectory::from_bytes(&block)?, PATIENT.identity.rsa())?;
-    let reader = STRANGER.identity.rsa().public();
+    let published = patient.directory(&view.directory.ok_or("published")?).await?;
+    let mut directory = PatientDirectory::open(published, &PATIENT.identity)?;
+    let reader = STRANGER.identity.encryption_key();
     directory.grant(stranger.account()?, reader, Class::Laboratory.into(), Past::Closed)?;
-    let cid = patient.node().put_block(Codec::DagCbor, directory.published().to_bytes()).await?;
+    for (_, bytes) in directory.published().blocks() {
+        patient.node().put_block(Codec::DagCbor, bytes).await?;
+    }
+    let cid = directory.published().cid();
     let leaf = GrantLeaf {
         grantee: Some(stranger.account()?),
         rights: Rights::READ,

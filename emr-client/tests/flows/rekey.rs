@@ -11,7 +11,7 @@ use emr_client::{
     verify::record::RecordId,
 };
 use emr_core::{Class, ClassMask, Reason, RecordStatus, Rights, cid::codec_of};
-use emr_crypto::{KeyDirectory, SealedRecord};
+use emr_crypto::SealedRecord;
 use emr_rollup::operation::Kind;
 
 use crate::{
@@ -100,7 +100,7 @@ async fn neither_a_lying_node_nor_an_edit_decides_what_is_rekeyed() -> TestResul
     let view = patient.node().record(account, first.slot).await?;
     let other = patient.node().record(account, second.slot).await?;
     let directory = patient.node().patient(account).await?.directory.ok_or("published")?;
-    let newest = KeyDirectory::from_bytes(&patient.node().block(&directory).await?)?.current_public(Class::Laboratory);
+    let newest = patient.directory(&directory).await?.current_public(Class::Laboratory);
     let copy = opened(&scene, &patient, &first, &present).await?.ok_or("the doctor's keys open it")?;
     let id = RecordId { domain: patient.domain(), patient: account, slot: first.slot };
     let copy = SealedRecord::seal(&copy.authored, &id.context(&view.leaf), &newest)?;

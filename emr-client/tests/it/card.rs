@@ -40,7 +40,7 @@ fn cards_survive_json_and_check() -> TestResult {
         let state = LIVED.state();
         let checked = card.check(&instance(), &LIVED.account_view(who), Evidence::Settled(&state))?;
         assert_eq!((checked.account(), checked.role()), (account(who), LIVED.identities[who].role()));
-        assert_eq!(checked.rsa().is_none(), who == PATIENT);
+        assert_eq!(checked.encryption_key().is_none(), who == PATIENT);
         assert!(checked.is_settled());
     }
     let doctor = LIVED.card(DOCTOR);
@@ -53,7 +53,7 @@ fn cards_survive_json_and_check() -> TestResult {
 #[test]
 fn a_patients_card_does_not_show_an_rsa_key() {
     let json = LIVED.card(PATIENT).to_json();
-    assert!(!json.contains("rsa"));
+    assert!(!json.contains("rsa") && !json.contains("xwing"));
     assert!(!json.contains(&BASE64.encode(LIVED.identities[PATIENT].rsa().public().modulus())));
 }
 
@@ -61,7 +61,10 @@ fn a_patients_card_does_not_show_an_rsa_key() {
 #[test]
 fn nobody_elses_keys_pass() {
     let other = LIVED.card(OTHER);
-    assert_eq!(forged(|c| c.rsa = other.rsa.clone()), differs("RSA key"));
+    assert_eq!(forged(|c| c.rsa = other.rsa.clone()), differs("encryption key"));
+    assert_eq!(forged(|c| c.xwing = other.xwing.clone()), differs("encryption key"));
+    // Without the second key, grants would be closed with RSA alone.
+    assert_eq!(forged(|c| c.xwing = None), differs("encryption key"));
     assert_eq!(forged(|c| (c.key_x, c.key_y) = (other.key_x, other.key_y)), differs("rollup key"));
     assert_eq!(forged(|c| c.role = Role::Hospital), differs("role"));
     assert_eq!(forged(|c| c.account = None), CardError::NotRegistered);

@@ -90,7 +90,7 @@ fn an_unsettled_patients_first_directory_is_found() -> TestResult {
 #[test]
 fn a_node_cannot_bring_its_own_directory() {
     let Waiting { world, .. } = waiting();
-    let own = PatientDirectory::create(world.identities[HOSPITAL].rsa()).published().cid();
+    let own = PatientDirectory::create(&world.identities[HOSPITAL]).published().cid();
     assert_eq!(after(|v| v.directory = Some(own)), DirectoryCheckError::NotCommitted);
     let both = |v: &mut PatientView| {
         v.directory = Some(own);

@@ -69,7 +69,7 @@ fn disclosed(world: &World, number: u64, shown: &[&str], sizes: &[(U256, U256)])
         proof: emr_api::RecordProof { batch: 0, ..view.proof.expect("settled") },
         leaf: view.leaf,
         author: identity_leaf(&view.author).expect("an identity"),
-        key: CommittedKey { key: authored.author_key.clone(), kem: KemHash::NONE, salt: authored.author_salt },
+        key: authored.author_key.clone(),
         authorship: authored.authorship.clone(),
         signature: authored.signature.clone(),
     };
@@ -201,7 +201,7 @@ fn the_author_is_the_one_of_the_state() {
     assert_eq!(
         after(|d| {
             d.evidence.signature = other.rsa().sign_pss(SigningContext::AUTHORSHIP, &d.evidence.authorship);
-            d.evidence.key = CommittedKey { key: other.rsa().public(), kem: KemHash::NONE, salt: None };
+            d.evidence.key = CommittedKey { rsa: other.rsa().public(), ..d.evidence.key.clone() };
         }),
         DisclosedError::Broken("author's key")
     );
@@ -212,7 +212,7 @@ fn the_author_is_the_one_of_the_state() {
     assert_eq!(
         after(|d| {
             d.evidence.signature = other.rsa().sign_pss(SigningContext::AUTHORSHIP, &d.evidence.authorship);
-            d.evidence.key = CommittedKey::of(other);
+            d.evidence.key = other.committed_key();
             d.evidence.author = identity_leaf(&view.identity).expect("an identity");
             d.evidence.proof.author_path = view.proof.clone().expect("settled").path;
         }),

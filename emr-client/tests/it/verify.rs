@@ -203,7 +203,7 @@ fn the_author_is_the_one_in_the_state() {
     // Another doctor signs the same authorship with their real key.
     let impostor = LIVED.identities[OTHER].rsa();
     let resigned = |c: &mut Case| {
-        c.opened.authored.author_key = impostor.public();
+        c.opened.authored.author_key = LIVED.identities[OTHER].committed_key();
         c.opened.authored.signature = impostor.sign_pss(SigningContext::AUTHORSHIP, &c.opened.authored.authorship);
     };
     assert_eq!(after(resigned), RecordProofError::Mismatch("author's key"));
@@ -232,10 +232,13 @@ fn the_author_is_the_one_in_the_state() {
 
 #[test]
 fn a_patients_key_needs_its_salt_and_a_doctors_has_none() {
-    assert_eq!(after(|c| c.opened.authored.author_salt = Some([0; 32])), RecordProofError::Mismatch("author's key"));
+    assert_eq!(
+        after(|c| c.opened.authored.author_key.salt = Some([0; 32])),
+        RecordProofError::Mismatch("author's key")
+    );
     for salt in [None, Some([0; 32])] {
         let mut case = Case::of(&LIVED, 1);
-        case.opened.authored.author_salt = salt;
+        case.opened.authored.author_key.salt = salt;
         assert_eq!(case.verify(), Err(RecordProofError::Mismatch("author's key")));
     }
 }
@@ -358,7 +361,7 @@ fn the_leaf_commits_to_the_authorship() {
 fn an_unsettled_record_is_checked_as_far_as_it_goes() {
     let Case { id, view, mut opened, .. } = CASE.clone();
     assert!(check_unsettled(&id, &view, &opened).is_ok());
-    opened.authored.author_key = LIVED.identities[OTHER].rsa().public();
+    opened.authored.author_key = LIVED.identities[OTHER].committed_key();
     assert_eq!(check_unsettled(&id, &view, &opened), Err(RecordProofError::Mismatch("author's key")));
 }
 
@@ -369,7 +372,7 @@ fn an_unregistered_author_is_refused() -> TestResult {
         let key = RsaSecret::clone(LIVED.identities[OTHER].rsa());
         c.opened.authored.author = nobody;
         c.view.leaf.author = nobody;
-        c.opened.authored.author_key = key.public();
+        c.opened.authored.author_key = LIVED.identities[OTHER].committed_key();
         c.opened.authored.signature = key.sign_pss(SigningContext::AUTHORSHIP, &c.opened.authored.authorship);
         c.view.author = LIVED.account_view(OTHER).identity;
         c.proof().author_path = LIVED.ledger.trees().identity_path(nobody);

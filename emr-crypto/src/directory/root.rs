@@ -47,14 +47,11 @@ impl Links {
 
     /// Whether there are no more than the limits allow, each of its kind, and no link is there twice.
     fn are_proper(&self) -> bool {
-        let codec = |links: &[Cid], codec| links.iter().all(|link| codec_of(link) == Ok(codec));
         let blocks = MAX_READERS / READERS_PER_BLOCK;
         self.sections.len() <= blocks
             && self.readers.len() <= blocks
             && self.segments.len() <= MAX_SEGMENTS.div_ceil(SEGMENTS_PER_BLOCK)
-            && codec(&self.sections, Codec::DagCbor)
-            && codec(&self.segments, Codec::DagCbor)
-            && codec(&self.readers, Codec::Raw)
+            && self.iter().all(|link| codec_of(link) == Ok(Codec::DagCbor))
             && self.iter().collect::<BTreeSet<_>>().len() == self.iter().count()
     }
 }

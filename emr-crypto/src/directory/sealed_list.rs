@@ -23,11 +23,11 @@ pub(crate) struct ListedReader {
 }
 
 /// Seals the list. Returns the key of each block, and the blocks.
-pub(super) fn seal(readers: &[ListedReader], aad: &[u8; 32]) -> (Vec<SecretBytes>, Vec<Vec<u8>>) {
+pub(super) fn seal(readers: &[ListedReader], aad: &[u8; 32]) -> (Vec<SecretBytes>, Vec<ByteBuf>) {
     let seal = |readers: &[ListedReader]| {
         let key = SecretBytes::new(&random::secret());
         let sealed = aead::seal_once(key.as_bytes(), aad, &padded::encode(&readers, LEAST_LIST_BYTES));
-        (key, sealed)
+        (key, ByteBuf::from(sealed))
     };
     readers.chunks(READERS_PER_BLOCK).map(seal).unzip()
 }
@@ -35,7 +35,7 @@ pub(super) fn seal(readers: &[ListedReader], aad: &[u8; 32]) -> (Vec<SecretBytes
 /// Opens the blocks of the list with their keys.
 pub(super) fn open(
     keys: &[SecretBytes],
-    blocks: &[Vec<u8>],
+    blocks: &[ByteBuf],
     aad: &[u8; 32],
 ) -> Result<Vec<ListedReader>, DecryptionFailed> {
     if keys.len() != blocks.len() {

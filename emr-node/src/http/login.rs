@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use emr_api::encryption::CommittedKey;
+use emr_api::encryption::{self, CommittedKey};
 use emr_api::{LoginChallenge, LoginRequest, LoginToken};
 use emr_core::{AccountIndex, AccountStatus, UnixTime};
 use emr_crypto::LoginMessage;
@@ -167,9 +167,11 @@ impl Logins {
         if keccak256(&tag) != keccak256(&nonce[16..]) {
             return Err(failed());
         }
-        let (key, kem) = (request.public_key.clone(), request.kem_hash);
-        let committed = CommittedKey { key, kem, salt: request.commitment_salt };
-        if !committed.matches(identity.role, &identity.encryption) || identity.status != AccountStatus::Active {
+        let (rsa, kem) = (request.public_key.clone(), request.kem_hash);
+        let committed = CommittedKey { rsa, kem, salt: request.commitment_salt };
+        if !encryption::matches(&committed, identity.role, &identity.encryption)
+            || identity.status != AccountStatus::Active
+        {
             return Err(failed());
         }
         let challenge = LoginMessage {
@@ -180,7 +182,7 @@ impl Logins {
             expires: request.expires,
             origin: request.origin.digest(),
         };
-        challenge.verify(&committed.key, &request.signature, now).map_err(|_| failed())?;
+        challenge.verify(&committed.rsa, &request.signature, now).map_err(|_| failed())?;
 
         let mut remembered = self.remembered();
         remembered.sweep(now);

@@ -1,8 +1,8 @@
 //! Checks what an operation's commitments commit to: the blocks must be here and complete, and the signer may refer to them.
 
 use emr_api::{NamedEpoch, StoredAt, Submission};
-use emr_core::{GrantSlot, Opaque, RecordSlot};
-use emr_crypto::{DelegatedKeys, KeyDirectory};
+use emr_core::{AccountIndex, GrantSlot, Opaque, RecordSlot};
+use emr_crypto::{DelegatedKeys, DirectoryRoot, MAX_DIRECTORY_BYTES, is_directory_block};
 use emr_ipfs::{Cid, Codec, DagLimits, StoreError, walk};
 use emr_rollup::{
     operation::{Action, Blocks, DirectoryCommitment},
@@ -17,6 +17,10 @@ use crate::{
     state::{NodeState, delegate::handed_on},
     storage::Use,
 };
+
+/// Directories with more blocks than this, besides the root, wait for a permit before they are read: those of some 300 readers. To read and to
+/// hash them takes as long as a walk over a record's blocks.
+const BLOCKS_WITHOUT_LINE: usize = 16;
 
 /// The checked pointer of an operation, and the blocks that the operation will hold.
 #[derive(Debug, Default)]
@@ -135,10 +139,10 @@ pub(crate) async fn check_epoch(
     let cid = engine.state().directory(directory_in_force);
     let cid =
         cid.ok_or_else(|| RequestError::unavailable("this node does not know where the patient's key directory is"))?;
-    let directory = KeyDirectory::from_bytes(&engine.blockstore.get(&cid).await?);
+    let directory = DirectoryRoot::from_bytes(&engine.blockstore.get(&cid).await?);
     let directory =
         directory.map_err(|_| RequestError::unavailable("the patient's key directory is damaged on this node"))?;
-    let current = NamedEpoch::from(directory.current_public(leaf.class));
+    let current = NamedEpoch::from(&directory.current_public(leaf.class));
     if epoch == current {
         return Ok(());
     }
@@ -193,14 +197,11 @@ pub(crate) async fn check(
             Ok(CheckedPointer { pointer: Some((commitment, Pointer::Record(at))), blocks, _in_use: Some(used) })
         }
         Claim::Directory(cid) => {
-            let used = in_use.take(&[cid]).await;
-            let bytes = blockstore.get(&cid).await?;
-            if KeyDirectory::from_bytes(&bytes).is_err() {
-                return Err(RequestError::refused("the block that `directory` names is not a key directory"));
-            }
+            let (used, cids) = directory_blocks(&cid, operation.signer, engine).await?;
             let part_of = BlockReference::Directory { patient };
-            let blocks = Referenced { part_of: Some(part_of), charge: Charge::Nobody, cids: vec![cid] };
+            let blocks = Referenced { part_of: Some(part_of), charge: Charge::Nobody, cids };
             check_blocks(signer, &blocks, engine)?;
+            // Reads every block again. It fails if a block was removed meanwhile.
             blockstore.pin(&cid).await?;
             let commitment = DirectoryCommitment::of(&cid).to_bytes();
             Ok(CheckedPointer { pointer: Some((commitment, Pointer::Directory(cid))), blocks, _in_use: Some(used) })
@@ -221,6 +222,32 @@ pub(crate) async fn check(
             Ok(CheckedPointer { pointer: Some((commitment, Pointer::HandedOn(at))), blocks, _in_use: Some(used) })
         }
     }
+}
+
+/// All blocks of a key directory, the root first. Each must be here and have the form of its kind, and all together be no larger than a directory
+/// may be. What they hold is for its readers: the node cannot open them. A small directory does not wait in line, because a Revoke comes with one.
+async fn directory_blocks(root: &Cid, signer: AccountIndex, engine: &Engine) -> Result<(Use, Vec<Cid>), RequestError> {
+    let blockstore = &engine.blockstore;
+    let refused = || RequestError::refused("the block that `directory` names is not the root of a key directory");
+    let first = engine.in_use.take(&[*root]).await;
+    let bytes = blockstore.get(root).await?;
+    let directory = DirectoryRoot::from_bytes(&bytes).map_err(|_| refused())?;
+    let _permit = match directory.links().count() {
+        ..=BLOCKS_WITHOUT_LINE => None,
+        _ => Some(engine.walks.permit(signer).await?),
+    };
+    let cids: Vec<Cid> = std::iter::once(root).chain(directory.links()).copied().collect();
+    let used = engine.in_use.take(&cids).await;
+    drop(first);
+    let mut size = bytes.len();
+    for cid in &cids[1..] {
+        let block = blockstore.get(cid).await?;
+        size = size.saturating_add(block.len());
+        if size > MAX_DIRECTORY_BYTES || !is_directory_block(&block) {
+            return Err(RequestError::refused(format!("block {cid} is no part of a key directory")));
+        }
+    }
+    Ok((used, cids))
 }
 
 /// Checks that an operation of this signer may hold these blocks, and that there is room for them.
@@ -254,8 +281,7 @@ pub(crate) fn check_blocks(signer: &Principal, blocks: &Referenced, engine: &Eng
         }
         BlockReference::Directory { patient } => {
             let room = engine.quotas.directory_room(&engine.space.free(), engine.state().soft.patient_count());
-            let mut each = blocks.cids.iter();
-            each.try_for_each(|cid| engine.quotas.check_directory(mempool, signer, &patient, cid, &room))
+            engine.quotas.check_directory(mempool, signer, &patient, &blocks.cids, &room)
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use emr_api::StorageAmount;
 use emr_core::{AccountIndex, Codec};
-use emr_crypto::KeyDirectory;
+use emr_crypto::is_directory_block;
 use emr_ipfs::Cid;
 use emr_rollup::{
     operation::{Blocks, Operation},
@@ -58,7 +58,7 @@ impl Quotas {
         staged: Usage { bytes: StorageAmount::STAGED.bytes, blocks: StorageAmount::STAGED.blocks },
         staged_by_all: Usage { bytes: 16 * GIB, blocks: 131_072 },
         directories: Usage { bytes: 32 << 20, blocks: 1024 },
-        least_directories: Usage { bytes: 512 << 10, blocks: 16 },
+        least_directories: Usage { bytes: 1 << 20, blocks: 32 },
         least_patients: 256,
         writer: Usage { bytes: 2 * GIB, blocks: 32_768 },
         own: Usage { bytes: 4 * GIB, blocks: 65_536 },
@@ -121,8 +121,8 @@ impl Quotas {
         }
     }
 
-    /// Whether an operation of the signer may hold this key directory of the patient. A directory that is held already,
-    /// or that the patient uploaded, takes no more room than it has.
+    /// Whether an operation of the signer may hold the blocks of this key directory of the patient. Blocks that are held already,
+    /// or that the patient uploaded, take no more room than they have.
     ///
     /// # Errors
     /// `no-directory-room`.
@@ -131,7 +131,7 @@ impl Quotas {
         mempool: &Mempool,
         signer: &Principal,
         patient: &Principal,
-        directory: &Cid,
+        directory: &[Cid],
         room: &Usage,
     ) -> Result<(), RequestError> {
         match mempool.directories_with(patient, signer, directory)? {
@@ -249,9 +249,9 @@ pub(crate) fn slots_of(leaves: &PatientLeaves, writer: AccountIndex) -> usize {
     leaves.records.values().filter(|leaf| leaf.author == writer).count()
 }
 
-/// Whether a block is a key directory.
+/// Whether a block has the form of a key directory's root, or of one of its other blocks.
 pub(crate) fn is_directory(codec: Codec, bytes: &[u8]) -> bool {
-    codec == Codec::DagCbor && KeyDirectory::from_bytes(bytes).is_ok()
+    codec == Codec::DagCbor && is_directory_block(bytes)
 }
 
 pub(super) fn written(usage: &Usage) -> String {

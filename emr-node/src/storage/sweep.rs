@@ -218,9 +218,8 @@ impl Engine {
                 Action::SetGrant(set) => is_settled && state.needs_delegated_keys(patient, slot, &set.leaf),
                 _ => false,
             },
-            BlockReference::Directory { .. } => match self.mempool.first_held(holding.sequence)? {
-                Some(cid) => {
-                    let commitment = DirectoryCommitment::of(&cid);
+            BlockReference::Directory { .. } => match action.directories() {
+                Some((_, commitment)) => {
                     let ledgers = [&state.settled, &state.soft];
                     let in_force = |commitment: &DirectoryCommitment| {
                         let leaves = ledgers.iter().filter_map(|ledger| ledger.medical(patient));

@@ -15,16 +15,16 @@ const LAB: Class = Class::Laboratory;
 
 /// A directory in which the doctor reads laboratory records.
 fn directory(scene: &Scene) -> Outcome<PatientDirectory> {
-    let mut directory = PatientDirectory::create(people().patient.identity.rsa());
-    directory.grant(scene.accounts.doctor, people().doctor.identity.rsa().public(), LAB.into(), Past::Included)?;
+    let mut directory = PatientDirectory::create(&people().patient.identity);
+    directory.grant(scene.accounts.doctor, people().doctor.identity.encryption_key(), LAB.into(), Past::Included)?;
     Ok(directory)
 }
 
 /// Keys of the doctor for the stranger.
 fn handed_on(directory: &PatientDirectory) -> Outcome<DelegatedKeys> {
     let published = directory.published();
-    let links = published.links_of(people().doctor.identity.rsa())?;
-    Ok(DelegatedKeys::hand_on(&links, published, LAB.into(), &people().stranger.identity.rsa().public())?)
+    let links = published.links_of(&people().doctor.identity)?;
+    Ok(DelegatedKeys::hand_on(&links, published, LAB.into(), &people().stranger.identity.encryption_key())?)
 }
 
 /// The doctor's grant to the stranger, which commits to these keys.

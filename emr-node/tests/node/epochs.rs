@@ -10,13 +10,13 @@ use crate::stage::*;
 /// A directory that begins a new epoch of the laboratory records, for a new reader.
 fn with_a_new_epoch(scene: &Scene) -> Outcome<PatientDirectory> {
     let mut directory = first_directory();
-    let reader = scene.other.person.identity.rsa().public();
+    let reader = scene.other.person.identity.encryption_key();
     directory.grant(scene.accounts.other, reader, Class::Laboratory.into(), Past::Closed)?;
     Ok(directory)
 }
 
 fn epoch_of(directory: &PatientDirectory) -> NamedEpoch {
-    directory.published().current_public(Class::Laboratory).into()
+    NamedEpoch::from(&directory.published().current_public(Class::Laboratory))
 }
 
 /// A submission names the epoch that its record is sealed under. It must be the current one.

@@ -1,6 +1,5 @@
 //! Who can log in.
 
-use emr_api::encryption::CommittedKey;
 use emr_api::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken, PatientView};
 use emr_core::KemHash;
 
@@ -23,8 +22,8 @@ async fn only_the_holder_of_the_committed_key_logs_in_and_once_per_challenge() -
     // Another person's key, signature, salt or account; a nonce that the node did not give out; one that it gave to
     // another account.
     let good = patient.sign_in().await?;
-    let other = CommittedKey::of(&people().other.identity);
-    let key = LoginRequest { public_key: other.key, ..good.clone() };
+    let other = people().other.identity.committed_key();
+    let key = LoginRequest { public_key: other.rsa, ..good.clone() };
     assert_eq!(refused(patient, &key).await, "unauthorized");
     let salt = LoginRequest { commitment_salt: Some([7; 32]), ..good.clone() };
     assert_eq!(refused(patient, &salt).await, "unauthorized");

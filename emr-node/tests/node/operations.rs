@@ -263,7 +263,7 @@ async fn directories_are_checked() -> Outcome {
     assert_eq!(code(submit(after, None).await), "malformed");
     let (theirs, of_other) = other.publish_directory().await?;
     assert_eq!(code(submit(of_other, Some(theirs)).await), "refused");
-    let unpublished = PatientDirectory::create(people().patient.identity.rsa()).published().cid();
+    let unpublished = PatientDirectory::create(&people().patient.identity).published().cid();
     let commitment = DirectoryCommitment::of(&unpublished);
     assert_eq!(code(submit(commitment, Some(unpublished)).await), "refused");
     let junk = patient.put_block(Codec::DagCbor, &manifest(&[cid])).await?;

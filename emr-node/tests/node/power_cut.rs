@@ -89,7 +89,6 @@ fn contents(mempool: &Mempool) -> Outcome<String> {
 fn block_tables(mempool: &Mempool) -> Outcome<String> {
     let of = principal()?;
     let (holdings, doomed) = (mempool.holdings(0, 100)?, mempool.doomed(None, 100)?);
-    let held: Vec<_> = holdings.iter().map(|held| mempool.first_held(held.sequence)).collect::<Result<_, _>>()?;
     let noted: Vec<_> = (0..20).map(|number| mempool.uploaded(&block(number), &of)).collect::<Result<_, _>>()?;
     let (used, twice) = (mempool.used(&of)?, mempool.stored_twice(&of)?);
     let (staged, by_all) = (mempool.staged(&of)?, mempool.staged_by_all()?);
@@ -103,7 +102,7 @@ fn block_tables(mempool: &Mempool) -> Outcome<String> {
         })?;
         dated.push(older.into_inner()?);
     }
-    Ok(format!("{holdings:?} {held:?} {doomed:?} {noted:?} {used:?} {twice:?} {staged:?} {by_all:?} {dated:?}"))
+    Ok(format!("{holdings:?} {doomed:?} {noted:?} {used:?} {twice:?} {staged:?} {by_all:?} {dated:?}"))
 }
 
 /// A mempool, and its contents after each call.

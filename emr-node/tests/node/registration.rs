@@ -1,7 +1,7 @@
 //! Registration through the node, and the node's answers about accounts.
 
 use alloy::providers::Provider;
-use emr_api::{AccountView, NodeStatus, Registered, RelayRegistration, encryption::CommittedKey};
+use emr_api::{AccountView, NodeStatus, Registered, RelayRegistration, encryption};
 use emr_chain::{CurvePoint, Registration, RsaPossession};
 use emr_core::{AccountIndex, KemHash, Role, UnixTime};
 use emr_rollup::primitive::field;
@@ -16,7 +16,7 @@ pub(crate) fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outco
     let point = person.key.registration_point();
     let role = person.identity.role();
     let patient = role == Role::Patient;
-    let committed = CommittedKey::of(&person.identity);
+    let committed = person.identity.committed_key();
     let key = person.key.public();
     let a = emr_chain::CurvePoint { x: field::to_bytes(&key.x()), y: field::to_bytes(&key.y()) };
     let possession = instance.possession_message(person.address(), a, role, committed.kem);
@@ -28,7 +28,7 @@ pub(crate) fn relay(world: &World, person: &Person, deadline: UnixTime) -> Outco
         org: None,
         q_x: point.x(),
         q_y: point.y(),
-        encryption: if patient { committed.element() } else { field::Fr::zero() },
+        encryption: if patient { encryption::element(&committed) } else { field::Fr::zero() },
         kem_hash: if patient { KemHash::NONE } else { committed.kem },
         rsa_modulus: if patient { Vec::new() } else { rsa.public().modulus() },
         rsa_signature: if patient { Vec::new() } else { rsa.sign_pkcs1v15(&possession) },

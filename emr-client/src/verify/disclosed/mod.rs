@@ -17,12 +17,13 @@ use alloy::{
     primitives::{Address, B256, keccak256},
     rpc::types::EIP1186AccountProofResponse,
 };
-use emr_api::{RecordProof, encryption::CommittedKey};
+use emr_api::RecordProof;
 use emr_chain::{
     DEVELOPMENT_CHAINS, DeploymentRecord, RollupInstance, SizesDigest,
     proof::{VerifiedHeader, verify_header_rlp},
 };
 use emr_core::{AccountIndex, Authorship, Disclosure, Key, RecordStatus, Role, UnixTime, Value};
+use emr_crypto::{CommittedKey, RsaPublic};
 use emr_rollup::{
     operation::Domain,
     state::leaf::{IdentityLeaf, RecordLeaf},
@@ -181,8 +182,8 @@ impl CheckedDisclosure {
     }
 
     /// The author's RSA key.
-    pub const fn author_key(&self) -> &emr_crypto::RsaPublic {
-        &self.key.key
+    pub const fn author_key(&self) -> &RsaPublic {
+        &self.key.rsa
     }
 
     /// The disclosed fields.
@@ -218,12 +219,12 @@ impl CheckedDisclosure {
         card.check_instance(&self.instance)?;
         let account = card.registered()?;
         let forged = |field| Err(CardError::Forged { account, field }.into());
-        let (key, rsa) = card.keys()?;
+        let (key, encryption) = card.keys()?;
         if account == self.author {
             return match () {
                 () if card.role != self.identity.role => forged("role"),
                 () if key != self.identity.key => forged(Card::ROLLUP_KEY),
-                () if rsa.is_some_and(|rsa| rsa != self.key.key) => forged("RSA key"),
+                () if encryption.is_some_and(|key| !self.key.is_of(&key)) => forged("encryption key"),
                 () => Ok(CardOf::Author),
             };
         }

@@ -5,13 +5,13 @@ use alloy::{
     rpc::types::{EIP1186AccountProofResponse, EIP1186StorageProof},
     serde::JsonStorageKey,
 };
-use emr_api::{RecordProof, encryption::CommittedKey};
+use emr_api::RecordProof;
 use emr_chain::{DeploymentRecord, Officers, RollupInstance, Size, SizeRecord};
 use emr_core::{
     AccountIndex, Class, Disclosure, KemHash, RecordStatus, Revision, Version,
     codec::{CodecError, decode, encode},
 };
-use emr_crypto::RsaPublic;
+use emr_crypto::{CommittedKey, RsaPublic};
 use emr_rollup::{
     layout::{ACCOUNT_DEPTH, RECORD_DEPTH},
     primitive::field::{self, Fr},
@@ -394,7 +394,7 @@ impl Wire {
                 of_element(&author.encryption),
             ),
             author_path: PathBytes::of(&proof.author_path),
-            author_key: ByteBuf::from(key.key.to_der()),
+            author_key: ByteBuf::from(key.rsa.to_der()),
             author_kem: key.kem,
             author_salt: key.salt.map(word),
             authorship: ByteBuf::from(authorship.clone()),
@@ -416,7 +416,7 @@ impl Wire {
             account_proof: nodes(account)?,
             storage_proof: slots(self.slots)?,
         };
-        let key = RsaPublic::from_der(&self.author_key).map_err(|_| malformed("its author's key is no RSA key"))?;
+        let rsa = RsaPublic::from_der(&self.author_key).map_err(|_| malformed("its author's key is no RSA key"))?;
         let evidence = Evidence {
             instance: RollupInstance { chain_id: self.chain, contract },
             deployment: self.deployment.record()?,
@@ -426,7 +426,7 @@ impl Wire {
             proof,
             leaf,
             author,
-            key: CommittedKey { key, kem: self.author_kem, salt: self.author_salt.map(ByteArray::into_array) },
+            key: CommittedKey { rsa, kem: self.author_kem, salt: self.author_salt.map(ByteArray::into_array) },
             authorship: self.authorship.into_vec(),
             signature: self.signature.into_vec(),
         };

@@ -15,7 +15,7 @@ use emr_client::profile::{
     seen::SeenError,
 };
 use emr_core::{AccountIndex, GrantSlot, Role, UnixTime, Version};
-use emr_crypto::{Identity, RsaBits, RsaSecret, ScryptCost};
+use emr_crypto::{Identity, KeyProfile, RsaBits, RsaSecret, ScryptCost};
 use emr_durable::crash::{ALL, Journal, Promises, no_sync};
 use emr_rollup::primitive::field::{self, Fr};
 
@@ -28,7 +28,7 @@ const FOLDER: &str = "data/profile";
 const PASSPHRASE: &str = "correct horse";
 
 static IDENTITY: LazyLock<Identity> =
-    LazyLock::new(|| Identity::with_rsa(Role::Patient, RsaSecret::generate(RsaBits::MIN)));
+    LazyLock::new(|| Identity::with_rsa(Role::Patient, RsaSecret::generate(RsaBits::MIN), KeyProfile::Hybrid));
 
 /// The subject of a promise. Values are numbers. 0 is the value before anything was promised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -8,7 +8,7 @@ use redb::{ReadableTable, WriteTransaction};
 
 use super::{
     BlockReference, CHARGES, Charge, DOOMED, HELD, HOLDINGS, LAST, Mempool, MempoolError, NOBODY, Principal,
-    PrincipalRow, REFERENCES, Referenced, UPLOADS, USED, Usage, cid, damaged, is_held, is_noted, staged, twice, twins,
+    PrincipalRow, REFERENCES, Referenced, UPLOADS, USED, Usage, damaged, is_held, is_noted, staged, twice, twins,
 };
 use crate::mempool::{Sequence, operations};
 
@@ -158,16 +158,6 @@ impl Mempool {
                 })
             })
             .collect()
-    }
-
-    /// The first block that an operation holds. If it holds a directory, this is the directory.
-    ///
-    /// # Errors
-    /// [`MempoolError`].
-    pub fn first_held(&self, sequence: Sequence) -> Result<Option<Cid>, MempoolError> {
-        let table = self.read()?.open_table(HELD)?;
-        let mut range = table.range((sequence, [].as_slice())..(sequence + 1, [].as_slice()))?;
-        range.next().transpose()?.map(|(row, _)| cid(row.value().1)).transpose()
     }
 
     /// Stores since when nothing needs what these operations hold. `None`: it is needed.

@@ -250,7 +250,7 @@ impl Mempool {
         Ok(row.map(|row| Usage::from(row.value())).unwrap_or_default())
     }
 
-    /// How much room the key directories of a patient would take, in staging and held together, if an operation of the signer held this one.
+    /// How much room the key directories of a patient would take, in staging and held together, if an operation of the signer held these blocks.
     /// `None` if they would take no more than now.
     ///
     /// # Errors
@@ -259,24 +259,30 @@ impl Mempool {
         &self,
         patient: &Principal,
         signer: &Principal,
-        directory: &Cid,
+        directory: &[Cid],
     ) -> Result<Option<Usage>, MempoolError> {
         let transaction = self.read()?;
-        let key = directory.to_bytes();
         let (patient, signer) = (patient.row(), signer.row());
-        if transaction.open_table(CHARGES)?.get((key.as_slice(), patient, NOBODY))?.is_some() {
+        let (charges, uploads) = (transaction.open_table(CHARGES)?, transaction.open_table(UPLOADS)?);
+        let mut more = Usage::default();
+        for block in directory {
+            let key = block.to_bytes();
+            if charges.get((key.as_slice(), patient, NOBODY))?.is_some() {
+                continue;
+            }
+            match uploads.get((key.as_slice(), signer))?.map(|row| row.value()) {
+                Some((_, _, purse)) if purse == Purse::Directories.code() && signer == patient => {}
+                Some((size, ..)) => more = more.plus(size, 1),
+                None => {}
+            }
+        }
+        if more == Usage::default() {
             return Ok(None);
         }
-        let noted = transaction.open_table(UPLOADS)?.get((key.as_slice(), signer))?.map(|row| row.value());
-        let size = match noted {
-            Some((_, _, purse)) if purse == Purse::Directories.code() && signer == patient => return Ok(None),
-            Some((size, ..)) => size,
-            None => return Ok(None),
-        };
         let staged = transaction.open_table(STAGED)?.get((patient, Purse::Directories.code()))?.map(|row| row.value());
         let held = transaction.open_table(USED)?.get((patient, NOBODY))?.map(|row| row.value());
         let [staged, held] = [staged, held].map(|row| row.map(Usage::from).unwrap_or_default());
-        Ok(Some(staged.and(held).plus(size, 1)))
+        Ok(Some(staged.and(held).and(more)))
     }
 
     /// How much all accounts together have in staging, without the directories, which have their own space.

@@ -259,7 +259,7 @@ impl Model {
         self.scene.sweep().await?;
         let left = self.scene.stored()?;
         let (used, directories) = self.scene.engine.mempool.used(&self.scene.principal(PATIENT))?;
-        if left.len() != 1 || !used.is_empty() || directories.blocks != 1 {
+        if left.len() != 1 || !used.is_empty() || directories.blocks != 4 {
             return Err(format!("left: {left:?}, used: {used:?}, directories: {directories:?}").into());
         }
         self.check()

@@ -1,8 +1,8 @@
 //! The room for key directories: no patient uses up the room of others, and a Revoke that leaves the directory as it is needs none.
 
-use emr_core::{AccountIndex, ClassMask, Codec};
-use emr_crypto::{KeyDirectory, Past, PatientDirectory};
-use emr_ipfs::{Blockstore, FreeSpace};
+use emr_core::{AccountIndex, ClassMask, Codec, cid::cid_of};
+use emr_crypto::{DirectoryRoot, Past, PatientDirectory, is_directory_block};
+use emr_ipfs::{Blockstore, Cid, FreeSpace};
 use emr_testkit::{directories::first_directory, people::people};
 
 use super::scene::*;
@@ -10,32 +10,45 @@ use crate::{mempool::Usage, request_error::RequestErrorKind, storage::quota::Quo
 
 const MIB: u64 = 1 << 20;
 
-/// A block that is a key directory for every check of the node. A segment of random bytes makes it this large.
-fn junk_directory(size: usize) -> Vec<u8> {
-    let mut bytes = first_directory().published().to_bytes().to_vec();
-    // The list of segments is the last field.
-    let key = b"\x68segments";
-    let list = bytes.windows(key.len()).rposition(|window| window == key).expect("segments") + key.len();
-    assert!((0x80..0x97).contains(&bytes[list]), "a list of fewer than 23 segments");
-    bytes[list] += 1;
-    let rest = size - bytes.len() - 5;
-    match u16::try_from(rest) {
-        Ok(rest) => bytes.extend([&[0x59][..], &rest.to_be_bytes()].concat()),
-        Err(_) => bytes.extend([&[0x5a][..], &(rest as u32).to_be_bytes()].concat()),
-    }
+/// A block of segments, as far as a node can tell: random bytes of this size in all.
+fn junk_segments(size: usize) -> Vec<u8> {
+    // A list of one byte string, whose length takes two bytes or four.
+    let (head, rest) = match size - 4 {
+        rest @ ..=0xffff => (vec![0x81, 0x59], rest),
+        _ => (vec![0x81, 0x5a], size - 6),
+    };
+    let length = (rest as u32).to_be_bytes();
+    let length = if head[1] == 0x59 { &length[2..] } else { &length[..] };
+    let mut bytes = [&head[..], length].concat();
     bytes.extend((0..rest).map(|_| rand::random::<u8>()));
-    assert!(KeyDirectory::from_bytes(&bytes).is_ok());
+    assert!(is_directory_block(&bytes) && bytes.len() == size);
     bytes
+}
+
+/// The blocks of a key directory for every check of the node, the root last. Segments of random bytes make it this large.
+fn junk_directory(size: usize) -> Vec<(Cid, Vec<u8>)> {
+    let directory = first_directory();
+    let mut blocks: Vec<_> = directory.published().blocks().map(|(cid, bytes)| (cid, bytes.to_vec())).collect();
+    let [sections, segments, readers, root] = &mut blocks[..] else { panic!("another number of blocks") };
+    let segments_bytes = junk_segments(size - sections.1.len() - readers.1.len() - root.1.len());
+    *segments = (cid_of(Codec::DagCbor, &segments_bytes), segments_bytes);
+    // The links to segments are the last field: here one link, of which the last 36 bytes are the CID.
+    let kept = root.1.len() - 36;
+    root.1.splice(kept.., segments.0.to_bytes());
+    *root = (cid_of(Codec::DagCbor, &root.1), root.1.clone());
+    let read = DirectoryRoot::from_bytes(&root.1).expect("a root");
+    assert!(read.links().any(|link| *link == segments.0));
+    blocks
 }
 
 /// The directory of a patient who has many readers of every class, and ended some grants before.
 fn large_directory(readers: u64, epochs: usize) -> PatientDirectory {
     let mut directory = first_directory();
-    let key = people().doctor.identity.rsa();
+    let key = people().doctor.identity.encryption_key();
     let all = ClassMask::from_bits(u16::MAX);
     let reader = |number| AccountIndex::new(1000 + number).expect("an account");
     for number in 0..readers + epochs as u64 {
-        directory.grant(reader(number), key.public(), all, Past::Included).expect("room for a reader");
+        directory.grant(reader(number), key.clone(), all, Past::Included).expect("room for a reader");
     }
     for number in readers..readers + epochs as u64 {
         directory.revoke(reader(number), all).expect("a reader");
@@ -127,7 +140,7 @@ async fn the_directories_of_one_patient_are_bounded() -> Outcome {
     assert_eq!(refused.map_err(|error| error.kind), Err(RequestErrorKind::NoDirectoryRoom));
     scene.pass(25);
     scene.sweep().await?;
-    assert_eq!(scene.engine.mempool.used(&scene.principal(OTHERS))?.1.blocks, 1);
+    assert_eq!(scene.engine.mempool.used(&scene.principal(OTHERS))?.1.blocks, 4);
     scene.own_revoke(OTHERS, 200, Some(&junk_directory(MIB as usize))).await?;
     Ok(())
 }
@@ -147,7 +160,7 @@ async fn the_least_room_of_every_patient_is_kept_free() -> Outcome {
     let mut scene = Scene::with_patients(others, quotas).await?;
     scene.leave(3 * MIB);
     for who in OTHERS..OTHERS + others {
-        while scene.upload_as(who, Codec::DagCbor, &junk_directory(20 << 10), 20 << 10).await.is_ok() {}
+        while scene.upload_as(who, Codec::DagCbor, &junk_segments(20 << 10), 20 << 10).await.is_ok() {}
     }
     assert!(scene.left().await? >= MIB, "{} bytes are left", scene.left().await?);
     let blocks = scene.upload(DOCTORS[0], 1, 100).await.expect_err("the disk is nearly full");
@@ -163,7 +176,7 @@ async fn the_number_of_directories_is_bounded_too() -> Outcome {
     let scene = Scene::with_patients(1, quotas).await?;
     scene.limit(FreeSpace { bytes: 100 << 30, blocks: 9000 });
     let mut taken = 0;
-    while scene.upload_as(OTHERS, Codec::DagCbor, &junk_directory(10 << 10), 10 << 10).await.is_ok() {
+    while scene.upload_as(OTHERS, Codec::DagCbor, &junk_segments(10 << 10), 10 << 10).await.is_ok() {
         taken += 1;
     }
     assert_eq!(taken, 4);
@@ -177,15 +190,15 @@ async fn the_number_of_directories_is_bounded_too() -> Outcome {
 fn the_room_fits_the_directories_of_patients_with_many_readers() -> Outcome {
     let quotas = Quotas::DEFAULT;
     let (mut series, mut directory) = (0, large_directory(100, 8));
-    let first = directory.published().to_bytes().len() as u64;
+    let first = directory.published().size() as u64;
     println!("100 readers of 16 classes, in the ninth epoch: {first} bytes");
-    println!("5 readers: {} bytes", large_directory(5, 8).published().to_bytes().len());
+    println!("5 readers: {} bytes", large_directory(5, 8).published().size());
     // The directory in force and the next one are within the least room.
     assert!(2 * first <= quotas.least_directories.bytes, "{first}");
     // All readers lose their access on one day, one after the other.
     for number in 0..100 {
         directory.revoke(AccountIndex::new(1000 + number)?, ClassMask::from_bits(u16::MAX))?;
-        series += directory.published().to_bytes().len() as u64;
+        series += directory.published().size() as u64;
     }
     println!("100 Revokes one after the other: {series} bytes");
     assert!(first + series <= quotas.directories.bytes, "{series}");

@@ -35,9 +35,11 @@ async fn fill(scene: &mut Scene, who: u64) -> Outcome<(u64, RequestError)> {
 
 /// A new key directory.
 async fn directory(scene: &Scene, who: u64) -> Result<(), RequestError> {
-    let directory = PatientDirectory::create(people().patient.identity.rsa());
-    let bytes = directory.published().to_bytes();
-    scene.upload_as(who, Codec::DagCbor, bytes, bytes.len() as u64).await.map(drop)
+    let directory = PatientDirectory::create(&people().patient.identity);
+    for (_, bytes) in directory.published().blocks() {
+        scene.upload_as(who, Codec::DagCbor, bytes, bytes.len() as u64).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
@@ -147,12 +149,13 @@ async fn space_that_others_need_is_not_kept_by_uploading_again() -> Outcome {
 async fn space_for_directories_is_not_kept_on_a_full_disk() -> Outcome {
     let mut scene = Scene::new(small()).await?;
     scene.fill_disk();
-    let directories = [0; 2].map(|_| PatientDirectory::create(people().patient.identity.rsa()));
+    let directories = [0; 2].map(|_| PatientDirectory::create(&people().patient.identity));
     let mut cids = Vec::new();
     for _ in 0..2 {
         for directory in &directories {
-            let bytes = directory.published().to_bytes();
-            cids.push(scene.upload_as(PATIENT, Codec::DagCbor, bytes, bytes.len() as u64).await?);
+            for (_, bytes) in directory.published().blocks() {
+                cids.push(scene.upload_as(PATIENT, Codec::DagCbor, bytes, bytes.len() as u64).await?);
+            }
         }
         scene.pass(1);
     }

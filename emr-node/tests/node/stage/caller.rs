@@ -2,7 +2,6 @@
 
 use std::{error, time::Duration};
 
-use emr_api::encryption::CommittedKey;
 use emr_api::{
     BlockPut, LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken, NodeStatus, PatientView, Problem,
     Receipt, Submission,
@@ -121,13 +120,13 @@ impl Caller {
             expires: challenge.expires,
             origin: origin.digest(),
         };
-        let key = CommittedKey::of(&self.person.identity);
+        let key = self.person.identity.committed_key();
         Ok(LoginRequest {
             account: self.account,
             nonce: challenge.nonce,
             expires: challenge.expires,
             origin,
-            public_key: key.key,
+            public_key: key.rsa,
             kem_hash: key.kem,
             commitment_salt: key.salt,
             signature: signed.sign(self.person.identity.rsa()),

@@ -39,10 +39,18 @@ impl Caller {
         operation.sign(self.domain, &self.person.key, authority)
     }
 
+    /// Uploads the blocks of a key directory. Returns the CID of the root.
+    pub(crate) async fn put_directory(&self, directory: &PatientDirectory) -> Outcome<Cid> {
+        for (_, bytes) in directory.published().blocks() {
+            self.put_block(Codec::DagCbor, bytes).await?;
+        }
+        Ok(directory.published().cid())
+    }
+
     /// Makes and uploads a key directory of the patient. Returns its CID and commitment.
     pub(crate) async fn publish_directory(&self) -> Outcome<(Cid, DirectoryCommitment)> {
         let directory = first_directory();
-        let cid = self.put_block(Codec::DagCbor, directory.published().to_bytes()).await?;
+        let cid = self.put_directory(&directory).await?;
         Ok((cid, DirectoryCommitment::of(&cid)))
     }
 
@@ -70,7 +78,7 @@ impl Caller {
         directory: &PatientDirectory,
     ) -> Outcome<Submission> {
         let view = self.view(self.account).await?;
-        let cid = self.put_block(Codec::DagCbor, directory.published().to_bytes()).await?;
+        let cid = self.put_directory(directory).await?;
         let after = DirectoryCommitment::of(&cid);
         let old = view.grants.iter().find(|grant| grant.slot == slot);
         let expected = old.map_or(Version::ZERO, |old| old.grant.version);

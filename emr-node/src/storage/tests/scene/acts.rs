@@ -137,8 +137,10 @@ impl Scene {
     /// Publishes a new key directory.
     async fn directory(&self) -> Outcome<(Cid, DirectoryCommitment)> {
         let directory = first_directory();
-        let bytes = directory.published().to_bytes();
-        let cid = self.upload_as(PATIENT, Codec::DagCbor, bytes, bytes.len() as u64).await?;
+        for (_, bytes) in directory.published().blocks() {
+            self.upload_as(PATIENT, Codec::DagCbor, bytes, bytes.len() as u64).await?;
+        }
+        let cid = directory.published().cid();
         Ok((cid, DirectoryCommitment::of(&cid)))
     }
 
@@ -190,8 +192,8 @@ impl Scene {
     /// The delegate lets the second doctor read, and hands on keys. Returns the address of the keys.
     pub(in crate::storage::tests) async fn hand_on(&self, number: u64) -> Outcome<Cid> {
         let (directory, people) = (first_directory(), people());
-        let links = directory.published().links_of(people.doctor.identity.rsa())?;
-        let reader = people.stranger.identity.rsa().public();
+        let links = directory.published().links_of(&people.doctor.identity)?;
+        let reader = people.stranger.identity.encryption_key();
         let keys = DelegatedKeys::hand_on(&links, directory.published(), Class::Summary.into(), &reader)?;
         let bytes = keys.to_bytes();
         let manifest = self.upload_as(DOCTORS[0], Codec::DagCbor, bytes, bytes.len() as u64).await?;

@@ -3,19 +3,19 @@
 use super::*;
 
 impl Scene {
-    /// A patient uploads a new directory, and then signs the change of their grants that names it.
+    /// A patient uploads the blocks of a new directory, the root last, and then signs the change of their grants that names it.
     async fn own(
         &self,
         who: u64,
-        directory: Option<&[u8]>,
+        directory: Option<&[(Cid, Vec<u8>)]>,
         action: impl FnOnce(DirectoryCommitment, DirectoryCommitment) -> Action,
     ) -> Result<Receipt, RequestError> {
         let medical = self.engine.state().soft.medical(account(who));
         let before = medical.map_or(DirectoryCommitment::NONE, |leaf| leaf.key_directory);
-        let cid = match directory {
-            Some(bytes) => Some(self.upload_as(who, Codec::DagCbor, bytes, bytes.len() as u64).await?),
-            None => None,
-        };
+        let mut cid = None;
+        for (_, bytes) in directory.unwrap_or_default() {
+            cid = Some(self.upload_as(who, Codec::DagCbor, bytes, bytes.len() as u64).await?);
+        }
         let after = cid.as_ref().map_or(before, DirectoryCommitment::of);
         let operation = Operation {
             signer: account(who),
@@ -55,7 +55,7 @@ impl Scene {
         &self,
         who: u64,
         number: u64,
-        directory: Option<&[u8]>,
+        directory: Option<&[(Cid, Vec<u8>)]>,
     ) -> Result<Receipt, RequestError> {
         let slot = GrantSlot::new(number).expect("a slot");
         let expected = Version::ZERO.next().expect("a version");

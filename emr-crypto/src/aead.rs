@@ -1,12 +1,11 @@
 //! AES-256-GCM (SP 800-38D) with keys that are used once, and HKDF-SHA256 (RFC 5869) to derive such keys.
 
-use aes_gcm::aead::{Aead, KeyInit, Payload};
-use aes_gcm::{Aes256Gcm, Nonce};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::DecryptionFailed;
+use crate::backend::{Backend, Gcm, Selected};
 
 /// Bytes that AES-GCM adds to a plaintext.
 pub(crate) const TAG_BYTES: usize = 16;
@@ -24,9 +23,10 @@ pub(crate) fn derive(secret: &[u8; 32], label: &str, context: &[u8]) -> Zeroizin
 
 /// Encrypts `plaintext`. The caller never uses this key and nonce together again.
 pub(crate) fn seal(key: &[u8; 32], nonce: &[u8; 12], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
-    Aes256Gcm::new(key.into())
-        .encrypt(&Nonce::from(*nonce), Payload { msg: plaintext, aad })
-        .expect("the plaintext is far below GCM's 64 GiB")
+    let mut sealed = Vec::with_capacity(plaintext.len() + TAG_BYTES);
+    sealed.extend_from_slice(plaintext);
+    <Selected as Backend>::Gcm::new(key).seal_in_place(nonce, aad, &mut sealed);
+    sealed
 }
 
 /// Opens what [`seal`] made.
@@ -36,10 +36,9 @@ pub(crate) fn open(
     aad: &[u8],
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, DecryptionFailed> {
-    Aes256Gcm::new(key.into())
-        .decrypt(&Nonce::from(*nonce), Payload { msg: sealed, aad })
-        .map(Zeroizing::new)
-        .map_err(|_| DecryptionFailed)
+    let mut opened = Zeroizing::new(sealed.to_vec());
+    <Selected as Backend>::Gcm::new(key).open_in_place(nonce, aad, &mut opened)?;
+    Ok(opened)
 }
 
 /// Encrypts the only message that `key` is ever used for.

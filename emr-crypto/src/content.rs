@@ -6,12 +6,10 @@
 //! missing, doubled, moved or truncated chunk does not open. Each key is used for one stream only, so the nonce prefix
 //! may be zero.
 
-use aead_stream::{EncryptorBE32, NewStream, StreamBE32, StreamPrimitive};
-use aes_gcm::Aes256Gcm;
-use aes_gcm::aead::KeyInit;
 use zeroize::Zeroizing;
 
 use crate::aead::{self, TAG_BYTES};
+use crate::backend::{Backend, Gcm, Selected};
 use crate::key_wrap::{KeyUnwrap, KeyWrap, WrappedKey};
 use crate::secret::SecretBytes;
 use crate::{DecryptionFailed, RecordContext, random};
@@ -99,35 +97,47 @@ impl std::fmt::Debug for ContentKey {
     }
 }
 
-/// Seals chunks one after the other, in place.
-pub(crate) struct ChunkSealer(EncryptorBE32<Aes256Gcm>);
+/// The nonce of a chunk.
+fn nonce(number: u32, is_last: bool) -> [u8; 12] {
+    let mut nonce = [0; 12];
+    nonce[7..11].copy_from_slice(&number.to_be_bytes());
+    nonce[11] = u8::from(is_last);
+    nonce
+}
 
-impl ChunkSealer {
+/// Seals chunks one after the other, in place.
+pub(crate) struct ChunkSealer<G = <Selected as Backend>::Gcm> {
+    gcm: G,
+    number: u32,
+}
+
+impl<G: Gcm> ChunkSealer<G> {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(EncryptorBE32::from_aead(Aes256Gcm::new(key.into()), &[0; 7].into()))
+        Self { gcm: G::new(key), number: 0 }
     }
 
     /// Seals a chunk that is not the last; it has [`CHUNK_BYTES`].
     pub(crate) fn next(&mut self, chunk: &mut Vec<u8>) {
-        self.0.encrypt_next_in_place(b"", chunk).expect("fewer than 2^32 chunks");
+        self.gcm.seal_in_place(&nonce(self.number, false), b"", chunk);
+        self.number = self.number.checked_add(1).expect("fewer than 2^32 chunks");
     }
 
     /// Seals the last chunk, which may be empty.
     pub(crate) fn last(self, chunk: &mut Vec<u8>) {
-        self.0.encrypt_last_in_place(b"", chunk).expect("a chunk is far below GCM's limit");
+        self.gcm.seal_in_place(&nonce(self.number, true), b"", chunk);
     }
 }
 
 /// Opens chunks in any order, in place. A chunk opens only at its own place: the nonce holds its number, and whether it is the last.
-pub(crate) struct ChunkOpener(StreamBE32<Aes256Gcm>);
+pub(crate) struct ChunkOpener<G = <Selected as Backend>::Gcm>(G);
 
-impl ChunkOpener {
+impl<G: Gcm> ChunkOpener<G> {
     pub(crate) fn new(key: &[u8; 32]) -> Self {
-        Self(StreamBE32::from_aead(Aes256Gcm::new(key.into()), &[0; 7].into()))
+        Self(G::new(key))
     }
 
     /// Opens the chunk with this number, counted from 0.
     pub(crate) fn open(&self, number: u32, is_last: bool, chunk: &mut Vec<u8>) -> Result<(), DecryptionFailed> {
-        self.0.decrypt_in_place(number, is_last, b"", chunk).map_err(|_| DecryptionFailed)
+        self.0.open_in_place(&nonce(number, is_last), b"", chunk)
     }
 }

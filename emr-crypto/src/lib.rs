@@ -2,6 +2,7 @@
 
 mod aead;
 mod attachment;
+mod backend;
 mod chunks;
 mod committed_key;
 mod content;

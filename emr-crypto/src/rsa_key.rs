@@ -1,17 +1,18 @@
 //! RSA keys (RFC 8017) of 2048 to 4096 bits: OAEP for keys, PSS for authorships, PKCS#1 v1.5 signatures for the chain.
 //!
 //! Every private operation is blinded and checked by re-encryption. There is no PKCS#1 v1.5 *decryption*
-//! (RUSTSEC-2023-0071).
+//! (RUSTSEC-2023-0071). The back end computes; keys are made, read and written by the crate `rsa`.
 
 use std::fmt;
 
 use rsa::pkcs1::DecodeRsaPrivateKey;
 use rsa::pkcs8::{DecodePrivateKey, DecodePublicKey, EncodePrivateKey, EncodePublicKey};
 use rsa::traits::PublicKeyParts;
-use rsa::{Oaep, Pkcs1v15Sign, Pss, RsaPrivateKey, RsaPublicKey};
+use rsa::{RsaPrivateKey, RsaPublicKey};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
+use crate::backend::{Backend, RsaOperations, Selected, encrypt_raep};
 use crate::{DecryptionFailed, random};
 
 /// The size of an RSA modulus in bits: 2048 to 4096, a multiple of 8.
@@ -97,9 +98,6 @@ pub struct RsaPublic(RsaPublicKey);
 
 /// The only public exponent, as big-endian bytes.
 const EXPONENT: [u8; 3] = [1, 0, 1];
-/// How often encryption tries to get a ciphertext with a clear top bit. All tries fail with probability 2^-128, unless
-/// the key was made for that purpose.
-const MAX_OAEP_TRIES: usize = 128;
 /// The longest SPKI DER in bytes. 4096 bits take 550.
 const MAX_DER_BYTES: usize = 600;
 /// The longest private key in bytes, PEM or DER. 4096 bits take 3.3 kB as PEM; comments may surround it.
@@ -157,7 +155,7 @@ impl RsaPublic {
     /// # Errors
     /// Returns [`BadSignature`] for a signature by another key, for another context or of another message.
     pub fn verify_pss(&self, context: SigningContext, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
-        self.0.verify(Pss::<Sha256>::new(), &context.digest(message), signature).map_err(|_| BadSignature)
+        Selected::verify_pss(&self.0, &context.digest(message), signature)
     }
 
     /// Verifies an RSASSA-PKCS1-v1_5 signature with SHA-256 (RFC 8017 8.2.2). The contract does the same with modexp.
@@ -165,7 +163,7 @@ impl RsaPublic {
     /// # Errors
     /// Returns [`BadSignature`] for a signature by another key or of another message.
     pub fn verify_pkcs1v15(&self, message: &[u8], signature: &[u8]) -> Result<(), BadSignature> {
-        self.0.verify(Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message), signature).map_err(|_| BadSignature)
+        Selected::verify_pkcs1v15(&self.0, &Sha256::digest(message).into(), signature)
     }
 
     /// Encrypts a 32-byte key with RSA-OAEP, SHA-256 and MGF1-SHA-256 (RFC 8017 7.1.1); `label` is OAEP's label.
@@ -174,13 +172,7 @@ impl RsaPublic {
     /// modulus of every key of this size, so it does not show whose key made it (RSA-RAEP: Bellare, Boldyreva, Desai,
     /// Pointcheval, "Key-Privacy in Public-Key Encryption", ASIACRYPT 2001).
     pub fn encrypt_oaep(&self, label: &[u8], key: &[u8; 32]) -> Vec<u8> {
-        let encrypt = || {
-            let padding = Oaep::<Sha256>::new_with_label(label);
-            let ciphertext = self.0.encrypt(&mut random::system(), padding, key);
-            ciphertext.expect("32 bytes fit OAEP-SHA-256 from 784 bits on")
-        };
-        let mut tries = std::iter::repeat_with(encrypt).take(MAX_OAEP_TRIES);
-        tries.find(|ciphertext| ciphertext[0] & 0x80 == 0).unwrap_or_else(encrypt)
+        encrypt_raep::<Selected>(&self.0, label, key)
     }
 }
 
@@ -193,17 +185,18 @@ impl fmt::Debug for RsaPublic {
 
 /// An RSA private key. Erased from memory when dropped.
 #[derive(Clone)]
-pub struct RsaSecret(RsaPrivateKey);
+pub struct RsaSecret(<Selected as Backend>::RsaSecret);
 
 impl RsaSecret {
     /// Generates a key. This takes about a second at 3072 bits.
     pub fn generate(bits: RsaBits) -> Self {
-        Self(RsaPrivateKey::new(&mut random::system(), bits.get()).expect("the size is within bounds"))
+        let key = RsaPrivateKey::new(&mut random::system(), bits.get()).expect("the size is within bounds");
+        Self(RsaOperations::new(key).expect("a new key is sound"))
     }
 
     fn check(key: RsaPrivateKey) -> Result<Self, RsaKeyError> {
         RsaPublic::check(key.to_public_key())?;
-        let key = Self(key);
+        let key = Self(RsaOperations::new(key).ok_or(RsaKeyError::Malformed)?);
         // The factors can satisfy every congruence without being prime. Such a key does not work, so try it.
         let probe = key.sign_checked(SigningContext("emr/import/v1"), b"").ok_or(RsaKeyError::Malformed)?;
         key.public()
@@ -244,16 +237,16 @@ impl RsaSecret {
 
     /// The DER PKCS#8 PrivateKeyInfo.
     pub fn to_der(&self) -> Zeroizing<Vec<u8>> {
-        self.0.to_pkcs8_der().expect("a two-prime key has a DER form").to_bytes()
+        self.0.key().to_pkcs8_der().expect("a two-prime key has a DER form").to_bytes()
     }
 
     /// The public half.
     pub fn public(&self) -> RsaPublic {
-        RsaPublic(self.0.to_public_key())
+        RsaPublic(self.0.key().to_public_key())
     }
 
     fn sign_checked(&self, context: SigningContext, message: &[u8]) -> Option<Vec<u8>> {
-        self.0.sign_with_rng(&mut random::system(), Pss::<Sha256>::new_blinded(), &context.digest(message)).ok()
+        self.0.sign_pss(&context.digest(message))
     }
 
     /// Signs with RSA-PSS: SHA-256, MGF1-SHA-256, 32 bytes of salt (RFC 8017 8.1.1). The signature is as long as the
@@ -265,9 +258,7 @@ impl RsaSecret {
     /// Signs with RSASSA-PKCS1-v1_5 and SHA-256 (RFC 8017 8.2.1): the proof of possession that the contract verifies.
     /// There is no [`SigningContext`], so the message itself must state its purpose.
     pub fn sign_pkcs1v15(&self, message: &[u8]) -> Vec<u8> {
-        self.0
-            .sign_with_rng(&mut random::system(), Pkcs1v15Sign::new::<Sha256>(), &Sha256::digest(message))
-            .expect("the key worked when it was read")
+        self.0.sign_pkcs1v15(&Sha256::digest(message).into()).expect("the key worked when it was read")
     }
 
     /// Decrypts a ciphertext of [`RsaPublic::encrypt_oaep`], with blinding (RFC 8017 7.1.2).
@@ -275,12 +266,7 @@ impl RsaSecret {
     /// # Errors
     /// Returns [`DecryptionFailed`] for every kind of failure.
     pub fn decrypt_oaep(&self, label: &[u8], ciphertext: &[u8]) -> Result<Zeroizing<[u8; 32]>, DecryptionFailed> {
-        let padding = Oaep::<Sha256>::new_with_label(label);
-        let message = self
-            .0
-            .decrypt_blinded(&mut random::system(), padding, ciphertext)
-            .map(Zeroizing::new)
-            .map_err(|_| DecryptionFailed)?;
+        let message = self.0.decrypt_oaep(label, ciphertext)?;
         let mut key = Zeroizing::new([0; 32]);
         if message.len() != key.len() {
             return Err(DecryptionFailed);

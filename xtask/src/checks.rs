@@ -36,12 +36,19 @@ pub(crate) fn test(root: &Path, parts: &Parts) -> Result<(), CheckError> {
         ("EMR_GETH", parts.geth()),
         ("EMR_SHL_VIEWER", parts.shl_viewer()),
     ];
-    run(cargo(root, "test").args(WHOLE).envs(real).env("EMR_REQUIRE_REAL", "1"))
+    run(cargo(root, "test").args(WHOLE).envs(real).env("EMR_REQUIRE_REAL", "1"))?;
+    test_default_back_end(root)
 }
 
 /// Runs the tests that need only Rust.
 pub(crate) fn test_embedded(root: &Path) -> Result<(), CheckError> {
-    run(cargo(root, "test").args(WHOLE).env("EMR_REQUIRE_REAL", "0"))
+    run(cargo(root, "test").args(WHOLE).env("EMR_REQUIRE_REAL", "0"))?;
+    test_default_back_end(root)
+}
+
+/// Runs the tests of `emr-crypto` without features. With all features it uses AWS-LC, and the programs by default do not.
+fn test_default_back_end(root: &Path) -> Result<(), CheckError> {
+    run(cargo(root, "test").args(["--release", "--locked", "--package", "emr-crypto"]))
 }
 
 /// Runs some tests, named by arguments of `cargo test`, with environment variables. Selects the whole workspace, so

@@ -110,36 +110,45 @@ impl Upload {
                 let written = self.attach.upload(&client, &card, class, document).await?;
                 records::written(&client, &written, self.wait, options.json).await
             }
-            None => self.parts(&client, &card, &document.bytes, options.json).await,
+            None => write_parts(&client, &card, &document.bytes, self.wait, options.json).await,
         }
     }
+}
 
-    /// Writes one record for each class. All are handed in before the first is waited for, so that one batch can take all.
-    async fn parts(&self, client: &Client, card: &Card, document: &[u8], json: bool) -> Result<(), Failure> {
-        let secret = client.profile().split_secret()?;
-        let parts = fhir::split(document, &secret).or_exit(Exit::Input)?;
-        let counts: BTreeMap<Class, usize> = parts.iter().map(|part| (part.class, part.resources)).collect();
-        let new = parts.iter().map(|part| {
-            let (record, attachments) = records::take_apart(&part.document)?;
-            Ok(NewPart { class: part.class, record, attachments })
-        });
-        let new = new.collect::<Result<Vec<_>, fhir::FhirError>>().or_exit(Exit::Input)?;
-        drop(parts);
-        let progress = Progress::start("writing one record for each class");
-        let written = client.upload_parts(card, document, new).await;
-        drop(progress);
-        let written = written?;
-        let mut settled = BTreeMap::new();
-        if self.wait {
-            let progress = Progress::start("waiting for a batch");
-            for part in &written.parts {
-                settled.insert(part.operation, wait_for(client, &written, part.operation).await?);
-            }
-            drop(progress);
+/// Writes one record for each class. All are handed in before the first is waited for, so that one batch can take all.
+///
+/// # Errors
+/// Fails if the document cannot be split, or like every write.
+pub(crate) async fn write_parts(
+    client: &Client,
+    card: &Card,
+    document: &[u8],
+    wait: bool,
+    json: bool,
+) -> Result<(), Failure> {
+    let secret = client.profile().split_secret()?;
+    let parts = fhir::split(document, &secret).or_exit(Exit::Input)?;
+    let counts: BTreeMap<Class, usize> = parts.iter().map(|part| (part.class, part.resources)).collect();
+    let new = parts.iter().map(|part| {
+        let (record, attachments) = records::take_apart(&part.document)?;
+        Ok(NewPart { class: part.class, record, attachments })
+    });
+    let new = new.collect::<Result<Vec<_>, fhir::FhirError>>().or_exit(Exit::Input)?;
+    drop(parts);
+    let progress = Progress::start("writing one record for each class");
+    let written = client.upload_parts(card, document, new).await;
+    drop(progress);
+    let written = written?;
+    let mut settled = BTreeMap::new();
+    if wait {
+        let progress = Progress::start("waiting for a batch");
+        for part in &written.parts {
+            settled.insert(part.operation, wait_for(client, &written, part.operation).await?);
         }
-        client.parts_done(&written)?;
-        print(&Parts::of(&written, &counts, &settled), json)
+        drop(progress);
     }
+    client.parts_done(&written)?;
+    print(&Parts::of(&written, &counts, &settled), json)
 }
 
 /// Waits for one part. Returns its batch, if the node names one.
@@ -157,7 +166,7 @@ async fn wait_for(client: &Client, written: &PartsWritten, operation: OperationI
 }
 
 /// Writes to stderr which resources are in which class, and why. Sensitive classes come first.
-fn explain(classification: &Classification) {
+pub(crate) fn explain(classification: &Classification) {
     if classification.patient_summary {
         eprintln!("this is an International Patient Summary");
     }
@@ -177,7 +186,7 @@ fn explain(classification: &Classification) {
 }
 
 /// The failure of a document that needs a decision.
-fn mixed(classification: &Classification) -> Failure {
+pub(crate) fn mixed(classification: &Classification) -> Failure {
     let classes: Vec<String> =
         classification.classes().into_iter().map(|(class, count)| format!("{class} ({count})")).collect();
     let message = format!(

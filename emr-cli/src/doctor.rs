@@ -19,7 +19,7 @@ use crate::{
     conform, delegate,
     disclose::Check,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
-    history, invite, money,
+    history, invite, jwe, money,
     ndjson::Import,
     on_l1,
     options::{Options, RecordName, parse_purpose},
@@ -75,8 +75,10 @@ enum Command {
     Validate(validate::Validate),
     /// Check whether a FHIR R4 JSON file, or a record, conforms to a research profile
     Conform(conform::Arguments),
-    /// Write a folder of FHIR Bulk Data (NDJSON) of one patient; run it again to continue
+    /// Write a folder of FHIR Bulk Data (NDJSON) of one patient, or what a JWE holds; run it again to continue
     Import(Import),
+    /// Write records of a patient to an encrypted file (JWE) that standard software opens
+    Export(jwe::Export),
     /// Write a record's next version
     Edit {
         /// The record: PATIENT/SLOT
@@ -237,6 +239,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
             let card = cards::patient(&client, None, Some(&arguments.patient)).await?;
             arguments.run(&client, &card, json).await
         }
+        Command::Export(arguments) => arguments.run(&participant::open(&options, DOCTOR).await?, json).await,
         Command::Edit { record: name, file, class, move_to, profile, change, target } => {
             let class = match (class, move_to) {
                 (_, Some(to)) => EditClass::MoveTo(to),

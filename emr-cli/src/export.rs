@@ -11,10 +11,10 @@ use emr_client::{
     ClientError, ErrorKind,
     client::Client,
     flow::retrieve::{ReadError, Retrieved},
-    verify::light::VerifiedLeaves,
+    verify::{card::Card, light::VerifiedLeaves},
 };
 use emr_core::{
-    AccountIndex, RecordSlot, RecordStatus,
+    AccountIndex, Reason, RecordStatus,
     fhir::{self, ExportError},
 };
 use emr_durable::Disk;
@@ -33,15 +33,13 @@ const MANIFEST: &str = "export.json";
 /// The name of the file with the records that were not exported. Its lines are OperationOutcomes.
 const ERRORS: &str = "OperationOutcome.ndjson";
 
-/// Arguments of `export`.
-#[derive(Debug, clap::Args)]
+/// An export of all records.
+#[derive(Debug)]
 pub(crate) struct Export {
-    /// The folder for the files; it is made if it does not exist
-    #[arg(long, value_name = "DIR")]
-    ndjson: PathBuf,
-    /// Replace files of an earlier export
-    #[arg(long)]
-    overwrite: bool,
+    /// The folder for the files.
+    pub(crate) ndjson: PathBuf,
+    /// Whether files of an earlier export are replaced.
+    pub(crate) overwrite: bool,
 }
 
 /// A file of the export, as the manifest names it.
@@ -66,12 +64,12 @@ struct Manifest {
 
 /// A record that is not in the files.
 #[derive(Debug, Serialize)]
-struct Refused {
-    record: String,
-    reason: String,
+pub(crate) struct Refused {
+    pub(crate) record: String,
+    pub(crate) reason: String,
     /// Whether something of it did not verify.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    unverified: bool,
+    pub(crate) unverified: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -108,18 +106,18 @@ impl Export {
         // Unfinished files are in a folder that is removed when this ends. If the process is killed, the folder stays, under a name with a dot.
         let staging = disk.unfinished_folder(folder).map_err(|error| unwritable(folder, &error))?;
         let mut files = Files { folder: staging.path().to_owned(), open: BTreeMap::new() };
-        let patient = client.account().or_exit(Exit::Usage)?;
+        let (patient, card) = (client.account().or_exit(Exit::Usage)?, client.card());
         let (mut exported, mut refused) = (0, Vec::new());
-        for summary in leaves.records().iter().filter(|summary| summary.leaf.status == RecordStatus::Live) {
-            match document(client, patient, summary.slot).await? {
-                Ok(document) => match split(&document) {
+        for name in live(patient, leaves) {
+            match document(client, &card, name, None).await? {
+                Ok(Readable { document, .. }) => match split(&document) {
                     Ok(lines) => {
                         files.add(&lines).map_err(|error| unwritable(folder, &error))?;
                         exported += 1;
                     }
-                    Err(reason) => refused.push(of(patient, summary.slot, one_line(&reason), false)),
+                    Err(reason) => refused.push(Refused::new(name, one_line(&reason), false)),
                 },
-                Err((reason, unverified)) => refused.push(of(patient, summary.slot, reason, unverified)),
+                Err(reason) => refused.push(reason),
             }
         }
         let output = self.place(&disk, files)?;
@@ -134,17 +132,9 @@ impl Export {
         let bytes = serde_json::to_vec_pretty(&manifest).or_exit(Exit::Internal)?;
         disk.replace(&folder.join(MANIFEST), &bytes).map_err(|error| unwritable(folder, &error))?;
         self.warn_of_others(&manifest);
-        let unverified = refused.iter().filter(|refused| refused.unverified).count();
+        let verified = all_verified(&refused);
         print(&Summary { batch: leaves.state().batches(), records: exported, output, refused }, json)?;
-        match unverified {
-            0 => Ok(()),
-            count => {
-                let message = format!(
-                    "records that do not verify: {count}; the others are exported: use another node, or ask their authors"
-                );
-                Err(Failure::new(Exit::Unverified, message))
-            }
-        }
+        verified
     }
 
     /// Checks that a file may be written.
@@ -246,51 +236,85 @@ fn file_name(resource_type: &str) -> String {
     }
 }
 
-fn of(patient: AccountIndex, slot: RecordSlot, reason: String, unverified: bool) -> Refused {
-    Refused { record: RecordName { patient, slot }.to_string(), reason, unverified }
+impl Refused {
+    fn new(name: RecordName, reason: String, unverified: bool) -> Self {
+        Self { record: name.to_string(), reason, unverified }
+    }
+}
+
+/// The records of a patient that are not deleted.
+pub(crate) fn live(patient: AccountIndex, leaves: &VerifiedLeaves) -> impl Iterator<Item = RecordName> {
+    let live = leaves.records().iter().filter(|summary| summary.leaf.status == RecordStatus::Live);
+    live.map(move |summary| RecordName { patient, slot: summary.slot })
+}
+
+/// Fails if a record was left out because something of it did not verify.
+pub(crate) fn all_verified(refused: &[Refused]) -> Result<(), Failure> {
+    match refused.iter().filter(|refused| refused.unverified).count() {
+        0 => Ok(()),
+        count => {
+            let message = format!(
+                "records that do not verify: {count}; the others are exported: use another node, or ask their authors"
+            );
+            Err(Failure::new(Exit::Unverified, message))
+        }
+    }
 }
 
 /// The resources of a document, one line each, with their types.
-fn split(document: &[u8]) -> Result<Vec<(&'static str, String)>, fhir::FhirError> {
+pub(crate) fn split(document: &[u8]) -> Result<Vec<(&'static str, String)>, fhir::FhirError> {
     let resources = fhir::resources(document)?;
     Ok(resources.iter().map(|resource| (resource.resource_type, resource.line().into_owned())).collect())
 }
 
-/// The document of a settled record, or why it is not exported, and whether something did not verify. One bad record must not keep the patient
-/// from the others.
+/// A settled record's document.
+pub(crate) struct Readable {
+    pub(crate) document: Vec<u8>,
+    /// How many files are beside it, which no export holds.
+    pub(crate) beside: usize,
+}
+
+/// The document of a settled record, or why it is not exported. One bad record must not keep the patient from the others. With `reason`, requests
+/// access first if necessary.
 ///
 /// # Errors
 /// Fails if the node or L1 cannot be asked.
-async fn document(
+pub(crate) async fn document(
     client: &Client,
-    patient: AccountIndex,
-    slot: RecordSlot,
-) -> Result<Result<Vec<u8>, (String, bool)>, Failure> {
-    let progress = Progress::start(format!("reading record {slot}"));
-    let read = records::fetch(client, &client.card(), RecordName { patient, slot }, None).await;
+    card: &Card,
+    name: RecordName,
+    reason: Option<Reason>,
+) -> Result<Result<Readable, Refused>, Failure> {
+    let refused = |reason, unverified| Ok(Err(Refused::new(name, reason, unverified)));
+    let progress = Progress::start(format!("reading record {}", name.slot));
+    let read = records::fetch(client, card, name, reason).await;
     drop(progress);
     let retrieved = match read {
         Ok(retrieved) => retrieved,
         Err(failure) => {
             return match failure.exit() {
-                Exit::Refused | Exit::Input => Ok(Err((failure.to_string(), false))),
-                Exit::Unverified => Ok(Err((failure.to_string(), true))),
+                Exit::Refused | Exit::Input => refused(failure.to_string(), false),
+                Exit::Unverified => refused(failure.to_string(), true),
                 _ => Err(failure),
             };
         }
     };
     let Retrieved::Verified(record) = &retrieved else {
         let reason = "its newest version is not settled yet: export again when a batch has taken it";
-        return Ok(Err((reason.to_owned(), false)));
+        return refused(reason.to_owned(), false);
     };
-    match client.document(record.authentic()).await {
-        Ok(document) => Ok(Ok(document)),
+    let record = record.authentic();
+    match client.document(record).await {
+        Ok(document) => {
+            let beside = record.attachments().iter().filter(|file| file.key.is_beside_document()).count();
+            Ok(Ok(Readable { document, beside }))
+        }
         Err(ClientError::Read(ReadError::Document { source, .. })) => {
             let contradicts = matches!(*source, ExportError::Fhir(fhir::FhirError::Contradicts(_)));
-            Ok(Err((one_line(&*source), contradicts)))
+            refused(one_line(&*source), contradicts)
         }
-        Err(error @ ClientError::Read(ReadError::LargeDocument { .. })) => Ok(Err((one_line(&error), false))),
-        Err(error) if error.kind() == ErrorKind::Unverified => Ok(Err((one_line(&error), true))),
+        Err(error @ ClientError::Read(ReadError::LargeDocument { .. })) => refused(one_line(&error), false),
+        Err(error) if error.kind() == ErrorKind::Unverified => refused(one_line(&error), true),
         Err(error) => Err(error.into()),
     }
 }

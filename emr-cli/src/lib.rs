@@ -22,6 +22,8 @@ pub mod history;
 pub mod hospital;
 pub mod input;
 pub mod invite;
+mod jwe;
+mod jwe_import;
 mod keystore;
 pub mod light;
 pub mod link;

@@ -1,4 +1,4 @@
-//! Imports a folder of FHIR Bulk Data (NDJSON) as records of one patient.
+//! Imports a folder of FHIR Bulk Data (NDJSON), or what a JWE holds, as records of one patient.
 
 use std::{
     collections::BTreeSet,
@@ -7,7 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use emr_client::{client::Client, flow::import::ImportOutcome, verify::card::Card};
+use emr_client::{
+    client::Client,
+    flow::{import::ImportOutcome, submit::Acknowledged},
+    verify::card::Card,
+};
 use emr_core::{
     AccountIndex, Class,
     fhir::{
@@ -20,7 +24,8 @@ use serde::Serialize;
 use crate::{
     classed::Choice,
     failure::{Exit, Failure, OrExit},
-    ndjson_lines::{Refusals, Refused, Survey, in_file, name, open},
+    jwe_import::{self, Held},
+    ndjson_lines::{LineFile, Refusals, Refused, Survey, in_file, name, open},
     options::RecordName,
     records,
     report::{Answer, Progress, print},
@@ -30,25 +35,31 @@ use crate::{
 #[derive(Debug, clap::Args)]
 pub(crate) struct Import {
     /// The folder: every file `*.ndjson` in it, one FHIR R4 resource a line
-    #[arg(long, value_name = "DIR")]
-    ndjson: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "jwe", conflicts_with = "jwe")]
+    ndjson: Option<PathBuf>,
+    /// An encrypted file (JWE) for you: a FHIR document, or one resource a line. Nobody signed it: make sure whose it is
+    #[arg(long, value_name = "FILE")]
+    jwe: Option<PathBuf>,
     /// The patient's card
     #[arg(long, value_name = "CARD")]
     pub(crate) patient: PathBuf,
     /// The class of all records; `auto` proposes one for each line. You are responsible for it
     #[arg(long)]
-    class: Choice,
+    pub(crate) class: Choice,
+    /// With --jwe and --class auto: write one record of a document for each class
+    #[arg(long, requires = "jwe")]
+    pub(crate) split: bool,
     /// The id of the patient's Patient resource; needed if the folder holds several, or none
     #[arg(long, value_name = "ID")]
     fhir_patient: Option<PatientId>,
     /// Wait until batches have settled everything
     #[arg(long)]
-    wait: bool,
+    pub(crate) wait: bool,
 }
 
-/// A record that holds lines of the folder.
+/// A record that holds lines of the folder, or the document of a JWE.
 #[derive(Debug, Serialize)]
-struct Taken {
+pub(crate) struct Taken {
     record: String,
     class: Class,
     resource_type: String,
@@ -73,12 +84,17 @@ struct Summary {
     refused: Vec<Refused>,
 }
 
+impl Answer for Taken {
+    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        let Self { record, class, resource_type, resources, state, promise } = self;
+        writeln!(out, "record {record} ({class}): {resource_type}, resources: {resources}, {state}")?;
+        promise.iter().try_for_each(|promise| promise.write(out))
+    }
+}
+
 impl Answer for Summary {
     fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        for Taken { record, class, resource_type, resources, state, promise } in &self.records {
-            writeln!(out, "record {record} ({class}): {resource_type}, resources: {resources}, {state}")?;
-            promise.iter().try_for_each(|promise| promise.write(out))?;
-        }
+        self.records.iter().try_for_each(|taken| taken.write(out))?;
         for Refused { file, line, reason } in &self.refused {
             match line {
                 0 => writeln!(out, "refused {file}: {reason}")?,
@@ -101,7 +117,16 @@ impl Import {
     /// Fails if the folder cannot be read, if it does not say who the patient is, or if a record cannot be written. If only lines were refused,
     /// everything else is written and the answer printed before it fails.
     pub(crate) async fn run(&self, client: &Client, card: &Card, json: bool) -> Result<(), Failure> {
-        let files = files(&self.ndjson)?;
+        let files = match (&self.ndjson, &self.jwe) {
+            (Some(folder), _) => files(folder)?,
+            (None, Some(file)) => match jwe_import::open(client, file).await? {
+                Held::Lines(lines) => vec![LineFile::Held(file.clone(), lines)],
+                Held::Document(document) => {
+                    return jwe_import::write(self, client, card, (file, &document), json).await;
+                }
+            },
+            (None, None) => return Err(Failure::new(Exit::Usage, "give --ndjson DIR or --jwe FILE")),
+        };
         let patient = match &self.fhir_patient {
             Some(id) => id.clone(),
             None => only_patient(&files)?,
@@ -124,14 +149,14 @@ impl Import {
         client: &Client,
         card: &Card,
         patient: &PatientId,
-        files: &[PathBuf],
+        files: &[LineFile],
     ) -> Result<Summary, Failure> {
         let progress = Progress::start("reading");
         let mut survey = Survey::of(files, patient, self.class);
         let mut refusals = std::mem::take(&mut survey.refusals);
         let (mut gatherer, mut written) = (Gatherer::new(), Vec::new());
         for (number, file) in files.iter().enumerate() {
-            progress.say(format!("importing {}", name(file)));
+            progress.say(format!("importing {}", name(file.path())));
             // What is refused was refused before.
             for (place, line) in open(file, &mut Refusals::default()).into_iter().flatten().enumerate() {
                 if !survey.is_taken(number, place) {
@@ -140,7 +165,7 @@ impl Import {
                 let line = match line {
                     Ok(line) => line,
                     Err(bad) => {
-                        refusals.add(file, bad.number, &bad.error);
+                        refusals.add(file.path(), bad.number, &bad.error);
                         continue;
                     }
                 };
@@ -151,7 +176,7 @@ impl Import {
                             written.push(write(client, card, bundle).await?);
                         }
                     }
-                    Err(reason) => refusals.add(file, line.number, &in_file(reason, line.number)),
+                    Err(reason) => refusals.add(file.path(), line.number, &in_file(reason, line.number)),
                 }
             }
         }
@@ -161,11 +186,8 @@ impl Import {
         }
         drop(progress);
         let mut records = Vec::new();
-        for (mut taken, acknowledged) in written {
-            if let Some(acknowledged) = acknowledged {
-                taken.promise = Some(records::promise(client, &acknowledged, self.wait).await?);
-            }
-            records.push(taken);
+        for written in written {
+            records.push(promised(client, written, self.wait).await?);
         }
         Ok(Summary {
             patient: card.registered().or_exit(Exit::Input)?,
@@ -179,7 +201,7 @@ impl Import {
 }
 
 /// The files `*.ndjson` of a folder, by name.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
+fn files(folder: &Path) -> Result<Vec<LineFile>, Failure> {
     let unreadable = |error: std::io::Error| {
         Failure::new(Exit::Input, format!("cannot read the folder {}: {error}; check the name", folder.display()))
     };
@@ -196,11 +218,11 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
         return Err(Failure::new(Exit::Input, message));
     }
     files.sort();
-    Ok(files)
+    Ok(files.into_iter().map(LineFile::OnDisk).collect())
 }
 
 /// The one Patient resource of the files. What cannot be read is refused later, when the lines are taken.
-fn only_patient(files: &[PathBuf]) -> Result<PatientId, Failure> {
+fn only_patient(files: &[LineFile]) -> Result<PatientId, Failure> {
     let progress = Progress::start("looking for the Patient");
     let mut found: BTreeSet<String> = BTreeSet::new();
     for file in files {
@@ -219,26 +241,34 @@ fn only_patient(files: &[PathBuf]) -> Result<PatientId, Failure> {
     drop(progress);
     let advice = "name the patient's with --fhir-patient ID";
     let message = match found.len() {
-        0 => format!("the folder holds no Patient resource: {advice}"),
+        0 => format!("there is no Patient resource: {advice}"),
         1 => return found.pop_first().unwrap_or_default().parse().or_exit(Exit::Input),
         _ => {
             let named: Vec<String> =
                 found.iter().map(|id| id.chars().filter(|c| emr_core::is_harmless(*c)).take(64).collect()).collect();
-            format!(
-                "the folder holds several Patients ({}): {advice}; the others' resources are refused",
-                named.join(", ")
-            )
+            format!("there are several Patients ({}): {advice}; the others' resources are refused", named.join(", "))
         }
     };
     Err(Failure::new(Exit::Input, message))
 }
 
-/// Writes a Bundle as a record, unless an earlier run did.
-async fn write(
+/// A record, and what the node acknowledged if it was written now.
+pub(crate) type Imported = (Taken, Option<Acknowledged>);
+
+/// Adds what became of a record's operation. With `wait`, waits until it is settled.
+pub(crate) async fn promised(
     client: &Client,
-    card: &Card,
-    gathered: Gathered,
-) -> Result<(Taken, Option<emr_client::flow::submit::Acknowledged>), Failure> {
+    (mut taken, acknowledged): Imported,
+    wait: bool,
+) -> Result<Taken, Failure> {
+    if let Some(acknowledged) = acknowledged {
+        taken.promise = Some(records::promise(client, &acknowledged, wait).await?);
+    }
+    Ok(taken)
+}
+
+/// Writes a Bundle, or the document of a JWE, as a record, unless an earlier run did.
+pub(crate) async fn write(client: &Client, card: &Card, gathered: Gathered) -> Result<Imported, Failure> {
     let Gathered { class, resource_type, resources, bundle } = gathered;
     let (record, attachments) = records::take_apart(&bundle).or_exit(Exit::Internal)?;
     let outcome = client.import(card, class, &record, attachments).await?;
@@ -258,7 +288,7 @@ mod tests {
 
     type TestResult = Result<(), Box<dyn std::error::Error>>;
 
-    fn folder(files: &[(&str, &str)]) -> Result<(tempfile::TempDir, Vec<PathBuf>), Box<dyn std::error::Error>> {
+    fn folder(files: &[(&str, &str)]) -> Result<(tempfile::TempDir, Vec<LineFile>), Box<dyn std::error::Error>> {
         let folder = tempfile::tempdir()?;
         for (name, text) in files {
             fs::write(folder.path().join(name), text)?;

@@ -1,8 +1,9 @@
-//! Which lines of a folder of Bulk Data are taken, and in which class each, before anything is written.
+//! Which lines of a folder of Bulk Data, or of a JWE, are taken, and in which class each, before anything is written.
 
 use std::{
+    fmt,
     fs::{self, File},
-    io::BufReader,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
 };
 
@@ -16,6 +17,7 @@ use emr_core::{
     },
 };
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use crate::{classed::Choice, failure::one_line};
 
@@ -23,6 +25,29 @@ use crate::{classed::Choice, failure::one_line};
 const LISTED: usize = 10_000;
 /// How many lines of each sensitive class are explained on stderr.
 const EXPLAINED: usize = 5;
+
+/// A file of lines.
+pub(crate) enum LineFile {
+    /// On disk.
+    OnDisk(PathBuf),
+    /// What a JWE held: the name of the JWE, and the lines.
+    Held(PathBuf, Zeroizing<Vec<u8>>),
+}
+
+impl LineFile {
+    pub(crate) fn path(&self) -> &Path {
+        match self {
+            Self::OnDisk(path) | Self::Held(path, _) => path,
+        }
+    }
+}
+
+/// Shows no content.
+impl fmt::Debug for LineFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LineFile").field(&self.path()).finish()
+    }
+}
 
 /// A line that was not taken.
 #[derive(Debug, Serialize)]
@@ -59,23 +84,27 @@ pub(crate) fn name(file: &Path) -> String {
     name.chars().filter(|c| emr_core::is_harmless(*c)).collect()
 }
 
-/// The lines of a regular file. A pipe or a device could block or never end. `None` if the file was refused.
-pub(crate) fn open(file: &Path, refusals: &mut Refusals) -> Option<Lines<BufReader<File>>> {
-    match fs::metadata(file) {
+/// The lines of a file. On disk it must be a regular one: a pipe or a device could block or never end. `None` if the file was refused.
+pub(crate) fn open<'a>(file: &'a LineFile, refusals: &mut Refusals) -> Option<Lines<Box<dyn BufRead + 'a>>> {
+    let path = match file {
+        LineFile::OnDisk(path) => path,
+        LineFile::Held(_, lines) => return Some(Lines::new(Box::new(lines.as_slice()))),
+    };
+    match fs::metadata(path) {
         Ok(about) if about.is_file() => {}
         Ok(_) => {
-            refusals.say(file, 0, "this is not a regular file".to_owned());
+            refusals.say(path, 0, "this is not a regular file".to_owned());
             return None;
         }
         Err(error) => {
-            refusals.add(file, 0, &error);
+            refusals.add(path, 0, &error);
             return None;
         }
     }
-    match File::open(file) {
-        Ok(file) => Some(Lines::new(BufReader::with_capacity(1 << 20, file))),
+    match File::open(path) {
+        Ok(file) => Some(Lines::new(Box::new(BufReader::with_capacity(1 << 20, file)))),
         Err(error) => {
-            refusals.add(file, 0, &error);
+            refusals.add(path, 0, &error);
             None
         }
     }
@@ -116,7 +145,7 @@ struct Place {
 /// of at most 64 MiB.
 #[derive(Debug)]
 pub(crate) struct Survey<'a> {
-    files: &'a [PathBuf],
+    files: &'a [LineFile],
     patient: &'a PatientId,
     decided: Vec<Vec<Option<Decided>>>,
     /// What was refused.
@@ -125,7 +154,7 @@ pub(crate) struct Survey<'a> {
 
 impl<'a> Survey<'a> {
     /// Reads all files, and decides.
-    pub(crate) fn of(files: &'a [PathBuf], patient: &'a PatientId, choice: Choice) -> Self {
+    pub(crate) fn of(files: &'a [LineFile], patient: &'a PatientId, choice: Choice) -> Self {
         let decided = vec![Vec::new(); files.len()];
         let mut survey = Self { files, patient, decided, refusals: Refusals::default() };
         let (mut taken, mut proposals) = (Taken::of(patient), Proposals::default());
@@ -153,7 +182,7 @@ impl<'a> Survey<'a> {
                     Ok(line) => line,
                     Err(bad) => {
                         taken.has_others();
-                        self.refusals.add(file, bad.number, &bad.error);
+                        self.refusals.add(file.path(), bad.number, &bad.error);
                         continue;
                     }
                 };
@@ -167,7 +196,7 @@ impl<'a> Survey<'a> {
                         if reason.may_be_anothers() {
                             taken.has_others();
                         }
-                        self.refusals.add(file, line.number, &in_file(reason, line.number));
+                        self.refusals.add(file.path(), line.number, &in_file(reason, line.number));
                     }
                 }
                 with_companions.dedup();
@@ -198,7 +227,7 @@ impl<'a> Survey<'a> {
                         taken.add(&resource);
                         self.take(Place { file: number, place, line: line.number }, &resource, choice, proposals);
                     }
-                    Err(reason) => self.refusals.add(file, line.number, &reason),
+                    Err(reason) => self.refusals.add(file.path(), line.number, &reason),
                 }
             }
         }
@@ -239,7 +268,7 @@ impl<'a> Survey<'a> {
                 && *count <= EXPLAINED
                 && let Some(because) = resource.because.first()
             {
-                let file = name(&self.files[place.file]);
+                let file = name(self.files[place.file].path());
                 eprintln!(
                     "{}: {} in {file}:{}, because of {}",
                     resource.class, resource.resource_type, place.line, because.what
@@ -337,7 +366,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let mut paths = Vec::new();
         for (name, text) in files {
-            paths.push(folder.path().join(name));
+            paths.push(LineFile::OnDisk(folder.path().join(name)));
             fs::write(folder.path().join(name), text)?;
         }
         let patient: PatientId = "p-1".parse()?;
@@ -423,7 +452,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         std::os::unix::fs::symlink("/dev/zero", folder.path().join("Patient.ndjson"))?;
         let mut refusals = Refusals::default();
-        assert!(open(&folder.path().join("Patient.ndjson"), &mut refusals).is_none());
+        assert!(open(&LineFile::OnDisk(folder.path().join("Patient.ndjson")), &mut refusals).is_none());
         assert_eq!((refusals.count, refusals.first[0].line), (1, 0));
         assert_eq!(refusals.first[0].file, "Patient.ndjson");
         Ok(())

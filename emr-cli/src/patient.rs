@@ -18,10 +18,10 @@ use crate::{
     consent::{self, GrantTerms},
     delegate,
     disclose::{Check, Disclose},
-    export::Export,
     failure::{EXIT_CODES, Exit, Failure, OrExit},
     force::{self, Force},
     history::{self, Named},
+    jwe,
     light::{Access, Audit, Grants, LightAnswer},
     link::{Link, Links},
     money,
@@ -118,8 +118,8 @@ enum Command {
         #[arg(long, conflicts_with = "last")]
         fhir: bool,
     },
-    /// Write all your settled FHIR records as FHIR Bulk Data: one NDJSON file for each resource type
-    Export(Export),
+    /// Write your settled FHIR records as FHIR Bulk Data (one NDJSON file for each resource type), or to an encrypted file (JWE)
+    Export(jwe::PatientExport),
     /// Write your own record from a FHIR R4 JSON file
     Put {
         /// The FHIR file

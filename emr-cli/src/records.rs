@@ -85,7 +85,7 @@ fn not_fhir(file: &Path, error: &FhirError) -> Failure {
     Failure::new(Exit::Input, format!("{}: {}", file.display(), one_line(error)))
 }
 
-fn report_problems(file: &Path, document: &[u8]) {
+pub(crate) fn report_problems(file: &Path, document: &[u8]) {
     let name = file.display();
     if let Ok(problems) = fhir::validate(document)
         && problems.total > 0

@@ -45,7 +45,10 @@ pub use epoch::{EPOCH_WRAP_BYTES, EpochKeyring, EpochPublicKey, KeyEpoch, NoEpoc
 pub use error::{DecryptionFailed, OpenError, SealError};
 pub use identity::{Identity, IdentityError, MAX_FORMER_KEYS};
 pub use identity_file::{IdentityFile, IdentityFileError, Overwrite, ScryptCost};
-pub use jwe::{JweError, JweKey, OpenedJwe, open_compact, seal_compact};
+pub use jwe::{
+    GeneralJwe, GeneralJweError, JweError, JweKey, MAX_JWE_BYTES, MAX_JWE_CONTENT_BYTES, MAX_JWE_RECIPIENTS, OpenedJwe,
+    open_compact, open_general, seal_compact, seal_general,
+};
 pub use key_wrap::{KeyUnwrap, KeyWrap};
 pub use login::{LoginMessage, LoginMessageError};
 pub use manifest::{Manifest, NotAManifest};

@@ -66,6 +66,11 @@ pub enum RsaKeyError {
     /// The PEM is protected by a passphrase.
     #[error("the RSA key is encrypted; decrypt it first: openssl rsa -in key.pem -out plain.pem")]
     Encrypted,
+    /// The PEM is not a public key: a private key, a certificate, or the older form of PKCS#1.
+    #[error(
+        "not a public RSA key (BEGIN PUBLIC KEY); make it from the private one: openssl rsa -in key.pem -pubout -out public.pem"
+    )]
+    NotPublic,
     /// The bytes are not a PEM or DER encoding of an RSA key, or the key's numbers do not belong together.
     #[error("not an RSA key in PKCS#1 or PKCS#8 form, or a damaged one; openssl rsa -check -in key.pem says more")]
     Malformed,
@@ -100,8 +105,8 @@ pub struct RsaPublic(RsaPublicKey);
 const EXPONENT: [u8; 3] = [1, 0, 1];
 /// The longest SPKI DER in bytes. 4096 bits take 550.
 const MAX_DER_BYTES: usize = 600;
-/// The longest private key in bytes, PEM or DER. 4096 bits take 3.3 kB as PEM; comments may surround it.
-const MAX_PRIVATE_BYTES: usize = 16 * 1024;
+/// The longest PEM of a key and the longest DER of a private key, in bytes. 4096 bits take 3.3 kB as PEM; comments may surround it.
+const MAX_FILE_BYTES: usize = 16 * 1024;
 
 impl RsaPublic {
     fn check(key: RsaPublicKey) -> Result<Self, RsaKeyError> {
@@ -123,6 +128,21 @@ impl RsaPublic {
         }
         let key = Self::check(RsaPublicKey::from_public_key_der(der).map_err(|_| RsaKeyError::Malformed)?)?;
         if key.to_der() == der { Ok(key) } else { Err(RsaKeyError::Malformed) }
+    }
+
+    /// Reads a PEM SubjectPublicKeyInfo (RFC 7468, 13: `BEGIN PUBLIC KEY`), as `openssl rsa -pubout` writes it.
+    ///
+    /// # Errors
+    /// Returns [`RsaKeyError`] if the text is not such a key.
+    pub fn from_pem(pem: &str) -> Result<Self, RsaKeyError> {
+        if pem.len() > MAX_FILE_BYTES {
+            return Err(RsaKeyError::Malformed);
+        }
+        if !pem.contains("BEGIN PUBLIC KEY") {
+            return Err(RsaKeyError::NotPublic);
+        }
+        let key = RsaPublicKey::from_public_key_pem(pem).map_err(|_| RsaKeyError::Malformed)?;
+        Self::check(key)
     }
 
     /// The DER SubjectPublicKeyInfo: 294 bytes at 2048 bits, 422 at 3072, 550 at 4096.
@@ -210,7 +230,7 @@ impl RsaSecret {
     /// # Errors
     /// Returns [`RsaKeyError`] if it is not a key of 2048 to 4096 bits with exponent 65537.
     pub fn from_pem(pem: &str) -> Result<Self, RsaKeyError> {
-        if pem.len() > MAX_PRIVATE_BYTES {
+        if pem.len() > MAX_FILE_BYTES {
             return Err(RsaKeyError::Malformed);
         }
         if pem.contains("ENCRYPTED") {
@@ -229,7 +249,7 @@ impl RsaSecret {
     /// # Errors
     /// The same as [`Self::from_pem`].
     pub fn from_der(der: &[u8]) -> Result<Self, RsaKeyError> {
-        if der.len() > MAX_PRIVATE_BYTES {
+        if der.len() > MAX_FILE_BYTES {
             return Err(RsaKeyError::Malformed);
         }
         Self::check(RsaPrivateKey::from_pkcs8_der(der).map_err(|_| RsaKeyError::Malformed)?)

@@ -35,6 +35,7 @@ pub(crate) fn test(root: &Path, parts: &Parts) -> Result<(), CheckError> {
         ("EMR_ANVIL", parts.anvil()),
         ("EMR_GETH", parts.geth()),
         ("EMR_SHL_VIEWER", parts.shl_viewer()),
+        ("EMR_JOSE", parts.jose()),
     ];
     run(cargo(root, "test").args(WHOLE).envs(real).env("EMR_REQUIRE_REAL", "1"))?;
     test_default_back_end(root)

@@ -99,6 +99,7 @@ fn run(task: &Task) -> Result<(), TaskError> {
             println!("EMR_GETH={}", parts.geth().display());
             println!("EMR_FORGE={}", parts.forge().display());
             println!("EMR_SHL_VIEWER={}", parts.shl_viewer().display());
+            println!("EMR_JOSE={}", parts.jose().display());
         }
         Task::Test { embedded: true } => checks::test_embedded(&root)?,
         Task::Test { embedded: false } => {

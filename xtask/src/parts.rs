@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use foundry::{ANVIL, FORGE, Foundry};
 use go::{GETH, GoPart, KUBO, NEED_GO};
-use npm::{NpmPart, SHL_VIEWER};
+use npm::{JOSE, NpmPart, SHL_VIEWER};
 use sha2::{Digest, Sha256};
 
 const SOLC_PACKAGE: &str = include_str!("../../contracts/package.json");
 const SOLC_LOCK: &str = include_str!("../../contracts/package-lock.json");
 const SLITHER_LOCK: &str = include_str!("../parts/slither/requirements.txt");
 const PYDICOM_LOCK: &str = include_str!("../parts/pydicom/requirements.txt");
+const JOSE_PYTHON_LOCK: &str = include_str!("../parts/jose-python/requirements.txt");
 
 const NEED_NODE: &str = "Node.js 20 or newer";
 const NEED_PYTHON: &str = "Python 3.10 or newer with pip";
@@ -113,6 +114,11 @@ impl Parts {
         from_environment("EMR_SHL_VIEWER").unwrap_or_else(|| SHL_VIEWER.path(&self.npm_folder(&SHL_VIEWER)))
     }
 
+    /// The module of jose, which Node.js runs. The variable `EMR_JOSE` overrides it.
+    pub fn jose(&self) -> PathBuf {
+        from_environment("EMR_JOSE").unwrap_or_else(|| JOSE.path(&self.npm_folder(&JOSE)))
+    }
+
     /// The `node_modules` folder that holds `solc` and `@openzeppelin/contracts`.
     pub fn solc_modules(&self) -> PathBuf {
         self.solc_folder().join("node_modules")
@@ -128,6 +134,11 @@ impl Parts {
         self.folder.join(format!("pydicom-{}", digest(&[PYDICOM_LOCK])))
     }
 
+    /// The folder with joserfc and jwcrypto and the packages that they need, for `PYTHONPATH`.
+    pub fn jose_python_packages(&self) -> PathBuf {
+        self.folder.join(format!("jose-python-{}", digest(&[JOSE_PYTHON_LOCK])))
+    }
+
     /// Installs all missing parts that tests need.
     ///
     /// # Errors
@@ -137,14 +148,15 @@ impl Parts {
         // Names all missing programs together, before the first download.
         let mut missing = Vec::new();
         let foundry = [ANVIL, FORGE].map(|part| self.foundry_folder(&part));
-        let folders = [self.solc_folder(), self.npm_folder(&SHL_VIEWER)].into_iter().chain(foundry);
+        let folders =
+            [self.solc_folder(), self.npm_folder(&SHL_VIEWER), self.npm_folder(&JOSE)].into_iter().chain(foundry);
         let npm = folders.into_iter().any(|folder| !folder.is_dir());
         let go = [KUBO, GETH].iter().any(|part| !self.go_folder(part).is_dir());
-        let python = !self.pydicom_packages().is_dir();
+        let python = !self.pydicom_packages().is_dir() || !self.jose_python_packages().is_dir();
         for (wanted, tool, part, advice) in [
-            (npm, "npm", "solc, anvil, forge and kill-the-clipboard", NEED_NODE),
+            (npm, "npm", "solc, anvil, forge, kill-the-clipboard and jose", NEED_NODE),
             (go, "go", "Kubo and geth", NEED_GO),
-            (python, "python3", "pydicom", NEED_PYTHON),
+            (python, "python3", "pydicom, joserfc and jwcrypto", NEED_PYTHON),
         ] {
             if wanted && let Err(PartError::ToolMissing { missing: tool }) = find(tool, part, advice) {
                 missing.push(tool);
@@ -157,9 +169,11 @@ impl Parts {
         self.install_foundry(&ANVIL)?;
         self.install_forge()?;
         self.install_npm(&SHL_VIEWER)?;
+        self.install_npm(&JOSE)?;
         self.install_go(&KUBO)?;
         self.install_go(&GETH)?;
-        self.install_python("pydicom", &self.pydicom_packages(), PYDICOM_LOCK)
+        self.install_python("pydicom", &self.pydicom_packages(), PYDICOM_LOCK)?;
+        self.install_python("joserfc and jwcrypto", &self.jose_python_packages(), JOSE_PYTHON_LOCK)
     }
 
     /// Installs solc and OpenZeppelin from npm.
@@ -366,11 +380,15 @@ mod tests {
         assert_eq!(ANVIL.version(), FORGE.version());
         assert!(SOLC_LOCK.contains("node_modules/solc"));
         assert!(SHL_VIEWER.lock.contains("node_modules/kill-the-clipboard"));
+        assert!(JOSE.lock.contains("node_modules/jose"));
+        for package in ["joserfc==1.", "jwcrypto==1."] {
+            assert!(JOSE_PYTHON_LOCK.contains(package), "{package}");
+        }
     }
 
     #[test]
     fn the_locks_name_no_registry_and_pin_every_checksum() {
-        for lock in [SOLC_LOCK, ANVIL.lock, FORGE.lock, SHL_VIEWER.lock] {
+        for lock in [SOLC_LOCK, ANVIL.lock, FORGE.lock, SHL_VIEWER.lock, JOSE.lock] {
             assert!(!lock.contains("\"resolved\""));
             let lock: serde_json::Value = serde_json::from_str(lock).expect("the lock is JSON");
             let packages = lock["packages"].as_object().expect("it lists packages");

@@ -11,6 +11,7 @@ mod dev;
 mod disclose;
 mod ending;
 mod force;
+mod jwe;
 mod keystore;
 mod link;
 #[cfg(target_os = "linux")]

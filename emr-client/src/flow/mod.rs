@@ -19,6 +19,7 @@ pub mod handed_on;
 pub mod history;
 pub mod import;
 pub mod invite;
+pub mod jwe;
 mod light_check;
 pub mod link;
 pub mod next_version;

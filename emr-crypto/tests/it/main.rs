@@ -10,6 +10,8 @@ mod histories;
 mod hostile_bytes;
 mod identity_file;
 mod jwe;
+mod jwe_general;
+mod jwe_libraries;
 mod key_wrap;
 mod login;
 mod rsa_key;

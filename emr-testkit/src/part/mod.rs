@@ -7,6 +7,7 @@
 
 mod anvil;
 mod geth;
+mod jose;
 mod kubo;
 mod process;
 mod pydicom;
@@ -14,6 +15,7 @@ mod shl_viewer;
 
 pub use anvil::Anvil;
 pub use geth::Geth;
+pub use jose::{JoseLibrary, JoseName};
 pub use kubo::Kubo;
 pub use pydicom::Pydicom;
 pub use shl_viewer::ShlViewer;

@@ -22,6 +22,14 @@ pub(super) const SHL_VIEWER: NpmPart = NpmPart {
     file: "kill-the-clipboard/dist/index.esm.js",
 };
 
+/// A library of JOSE (JSON Object Signing and Encryption).
+pub(super) const JOSE: NpmPart = NpmPart {
+    name: "jose",
+    package: include_str!("../../parts/jose/package.json"),
+    lock: include_str!("../../parts/jose/package-lock.json"),
+    file: "jose/dist/webapi/index.js",
+};
+
 impl NpmPart {
     /// The name of its folder in the cache.
     pub(super) fn folder(&self) -> String {

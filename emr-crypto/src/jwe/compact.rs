@@ -1,16 +1,9 @@
-//! JSON Web Encryption (RFC 7516) with the content encryption `A256GCM` (RFC 7518, 5.3).
-//!
-//! [`seal_compact`] and [`open_compact`] are the compact serialization with a key that both sides have (`alg: dir`, RFC
-//! 7518, 4.5), as SMART Health Links use it:
+//! The compact serialization (RFC 7516, 7.1) with a key that both sides have (`alg: dir`, RFC 7518, 4.5), as SMART Health
+//! Links use it:
 //!
 //! ```text
 //! BASE64URL(header) || ".." || BASE64URL(iv, 12 bytes) || "." || BASE64URL(ciphertext) || "." || BASE64URL(tag, 16 bytes)
 //! ```
-//!
-//! Other serializations differ in how the key gets to the recipient. The content is sealed in the same way
-//! (`SealedContent`), with the protected header as additional data.
-//!
-//! Nothing is compressed (`zip`): the length of a compressed text tells something about its content.
 
 use std::fmt;
 
@@ -18,15 +11,12 @@ use data_encoding::BASE64URL_NOPAD;
 use serde::{Deserialize, Serialize, de::IgnoredAny};
 use zeroize::Zeroizing;
 
-use crate::aead::{self, TAG_BYTES};
+use super::{A256GCM, OpenedJwe, SealedContent};
 use crate::secret::SecretBytes;
 use crate::{DecryptionFailed, random};
 
 /// The algorithm of keys that both sides have.
 const DIRECT: &str = "dir";
-/// AES-256-GCM with a nonce of 12 bytes and a tag of 16.
-const A256GCM: &str = "A256GCM";
-const IV_BYTES: usize = 12;
 
 /// The key of the files of one link: 32 random bytes. Erased from memory when dropped.
 ///
@@ -96,48 +86,6 @@ struct Header {
     crit: Option<IgnoredAny>,
 }
 
-/// What the content encryption makes, in any serialization.
-struct SealedContent {
-    iv: [u8; IV_BYTES],
-    ciphertext: Vec<u8>,
-    tag: [u8; TAG_BYTES],
-}
-
-impl SealedContent {
-    /// Seals with a random nonce. `header` is the protected header as it is transmitted, in base64url.
-    fn seal(key: &[u8; 32], header: &str, plaintext: &[u8]) -> Self {
-        Self::seal_with(key, random::bytes(), header, plaintext)
-    }
-
-    fn seal_with(key: &[u8; 32], iv: [u8; IV_BYTES], header: &str, plaintext: &[u8]) -> Self {
-        let mut ciphertext = aead::seal(key, &iv, header.as_bytes(), plaintext);
-        let mut tag = [0; TAG_BYTES];
-        tag.copy_from_slice(&ciphertext.split_off(plaintext.len()));
-        Self { iv, ciphertext, tag }
-    }
-
-    fn open(mut self, key: &[u8; 32], header: &str) -> Result<Zeroizing<Vec<u8>>, DecryptionFailed> {
-        self.ciphertext.extend(self.tag);
-        aead::open(key, &self.iv, header.as_bytes(), &self.ciphertext)
-    }
-}
-
-/// An opened JWE.
-#[derive(PartialEq, Eq)]
-pub struct OpenedJwe {
-    /// The content's media type, if the header names one (`cty`).
-    pub content_type: Option<String>,
-    /// The content. Erased when dropped.
-    pub plaintext: Zeroizing<Vec<u8>>,
-}
-
-/// Shows no content.
-impl fmt::Debug for OpenedJwe {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenedJwe").field("content_type", &self.content_type).finish_non_exhaustive()
-    }
-}
-
 /// Encrypts content of a media type. The text has four characters for three bytes of content, and some 130 more.
 ///
 /// # Panics
@@ -191,29 +139,6 @@ pub fn open_compact(key: &JweKey, jwe: &str) -> Result<OpenedJwe, JweError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    type TestResult = Result<(), Box<dyn std::error::Error>>;
-
-    /// RFC 7516, appendix A.1. Its `alg` is RSA-OAEP; this is its content encryption, with the key after RSA.
-    #[test]
-    fn content_is_encrypted_as_in_rfc_7516() -> TestResult {
-        let key = [
-            177, 161, 244, 128, 84, 143, 225, 115, 63, 180, 3, 255, 107, 154, 212, 246, 138, 7, 110, 91, 112, 46, 34,
-            105, 47, 130, 203, 46, 122, 234, 64, 252,
-        ];
-        let iv = [227, 197, 117, 252, 2, 219, 233, 68, 180, 225, 77, 219];
-        let header = "eyJhbGciOiJSU0EtT0FFUCIsImVuYyI6IkEyNTZHQ00ifQ";
-        let plaintext = b"The true sign of intelligence is not knowledge but imagination.";
-        let sealed = SealedContent::seal_with(&key, iv, header, plaintext);
-        assert_eq!(BASE64URL_NOPAD.encode(&sealed.iv), "48V1_ALb6US04U3b");
-        assert_eq!(
-            BASE64URL_NOPAD.encode(&sealed.ciphertext),
-            "5eym8TW_c8SuK0ltJ3rpYIzOeDQz7TALvtu6UG9oMo4vpzs9tX_EFShS8iB7j6jiSdiwkIr3ajwQzaBtQD_A"
-        );
-        assert_eq!(BASE64URL_NOPAD.encode(&sealed.tag), "XFBoMYUZodetZdvTiFvSkQ");
-        assert_eq!(sealed.open(&key, header)?.as_slice(), plaintext);
-        Ok(())
-    }
 
     #[test]
     fn the_nonce_is_new_each_time() {

@@ -22,6 +22,8 @@ pub const LOGIN: &str = "/v1/login";
 pub const BLOCKS: &str = "/v1/blocks";
 /// `GET`: a block.
 pub const BLOCK: &str = "/v1/blocks/{cid}";
+/// `POST`: gives up blocks that the caller uploaded.
+pub const DROPPED_BLOCKS: &str = "/v1/dropped-blocks";
 /// `POST`: submits an operation.
 pub const OPERATIONS: &str = "/v1/operations";
 /// `POST`: submits a Revoke. The same as [`OPERATIONS`], but with capacity that only Revokes can use.
@@ -52,6 +54,10 @@ pub const RECORD: &str = "/v1/patients/{patient}/records/{slot}";
 pub const LINKS: &str = "/v1/links";
 /// `GET`: a link of the patient. `DELETE`: ends it.
 pub const LINK: &str = "/v1/links/{number}";
+/// `GET`: the links of all patients, for the hospital; the query is `from`, an account.
+pub const HOSPITAL_LINKS: &str = "/v1/hospital/links";
+/// `DELETE`: ends a patient's link, for the hospital.
+pub const HOSPITAL_LINK: &str = "/v1/hospital/links/{account}/{number}";
 /// `POST`: a link's manifest. `GET`: a link's only file; the query is `recipient`. For anyone who has the link.
 pub const SHL: &str = "/v1/shl/{id}";
 /// `GET`: a file of a manifest, once.
@@ -76,7 +82,7 @@ pub const PROOF_JOB: &str = "/v1/prover/job";
 pub const PROOF: &str = "/v1/prover/jobs/{number}";
 
 /// Every path.
-pub const ALL: [&str; 33] = [
+pub const ALL: [&str; 36] = [
     STATUS,
     ACCOUNTS,
     ACCOUNT,
@@ -84,6 +90,7 @@ pub const ALL: [&str; 33] = [
     LOGIN,
     BLOCKS,
     BLOCK,
+    DROPPED_BLOCKS,
     OPERATIONS,
     REVOKES,
     OPERATION,
@@ -99,6 +106,8 @@ pub const ALL: [&str; 33] = [
     RECORD,
     LINKS,
     LINK,
+    HOSPITAL_LINKS,
+    HOSPITAL_LINK,
     SHL,
     SHL_FILE,
     VERSIONS,
@@ -193,6 +202,16 @@ pub fn record(patient: AccountIndex, slot: RecordSlot) -> String {
 /// [`LINK`].
 pub fn link(number: u32) -> String {
     fill(LINK, "{number}", number)
+}
+
+/// [`HOSPITAL_LINKS`] with its query: all, or those from an account on.
+pub fn hospital_links(from: Option<AccountIndex>) -> String {
+    from.map_or_else(|| HOSPITAL_LINKS.to_owned(), |from| format!("{HOSPITAL_LINKS}?from={from}"))
+}
+
+/// [`HOSPITAL_LINK`].
+pub fn hospital_link(account: AccountIndex, number: u32) -> String {
+    fill(&fill(HOSPITAL_LINK, "{account}", account), "{number}", number)
 }
 
 /// [`SHL`].

@@ -185,7 +185,15 @@ fn keep(record: &mut Record, old: &Record, before: &[Attached]) -> Result<Vec<At
 }
 
 /// Shows how far a transfer is.
-fn shown(progress: &Progress, what: &str, Transfer { number, done, size }: Transfer) {
+fn shown(progress: &Progress, what: &str, Transfer { number, done, size, pause }: Transfer) {
+    if let Some(pause) = pause {
+        // Also where no terminal shows the progress: somebody waits for this.
+        eprintln!(
+            "the hospital has no room for attachment {number} now; trying again in {} s. Nothing is lost if you end this and run it again today",
+            pause.as_secs()
+        );
+        return;
+    }
     let percent = done.saturating_mul(100).checked_div(size).unwrap_or(100);
     progress.say(format!("{what} attachment {number}: {} of {} MiB, {percent} %", done >> 20, size >> 20));
 }

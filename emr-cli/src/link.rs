@@ -29,11 +29,11 @@ const WORD_OF_THE_NODE: &str =
 #[derive(Clone, Debug, Args)]
 pub struct Link {
     /// The records: PATIENT/SLOT, one or more
-    #[arg(required = true)]
+    #[arg(required_unless_present = "end")]
     records: Vec<RecordName>,
     /// The end: a date (2027-01-31, to its end in UTC) or a time (2027-01-31T12:00:00Z), within 366 days
-    #[arg(long, value_name = "DATE", value_parser = parse_until)]
-    expires: UnixTime,
+    #[arg(long, value_name = "DATE", value_parser = parse_until, required_unless_present = "end")]
+    expires: Option<UnixTime>,
     /// Ask openers for a passcode of six digits, which is shown once; five wrong ones close the link
     #[arg(long)]
     passcode: bool,
@@ -49,6 +49,13 @@ pub struct Link {
     /// Also write the QR code to this file
     #[arg(long, value_name = "FILE")]
     svg: Option<PathBuf>,
+    /// End the link with this number, like `links end`
+    #[arg(
+        long,
+        value_name = "NUMBER",
+        conflicts_with_all = ["records", "expires", "passcode", "long_term", "direct", "label", "svg"]
+    )]
+    end: Option<u32>,
 }
 
 /// The command line of `links`.
@@ -119,6 +126,10 @@ impl Link {
     /// Fails if a record is another patient's or does not verify, the terms are not possible, the node refuses, or the file
     /// cannot be written. If only the file cannot be written, the link is printed first.
     pub async fn run(&self, client: &Client, json: bool) -> Result<(), Failure> {
+        if let Some(number) = self.end {
+            return end(client, number, json).await;
+        }
+        let expires = self.expires.ok_or_else(|| Failure::new(Exit::Usage, "say until when: --expires DATE"))?;
         let own = client.account().or_exit(Exit::Usage)?;
         if let Some(name) = self.records.iter().find(|name| name.patient != own) {
             return Err(Failure::new(Exit::Refused, format!("record {name} is not yours; `records` lists yours")));
@@ -127,7 +138,7 @@ impl Link {
         slots.sort_unstable();
         slots.dedup();
         let terms = LinkTerms {
-            expires: self.expires,
+            expires,
             passcode: self.passcode,
             long_term: self.long_term,
             direct_file: self.direct,
@@ -148,7 +159,7 @@ impl Link {
         let answer = Made {
             number,
             documents: slots.len(),
-            expires: written(self.expires),
+            expires: written(expires),
             link: Secret(uri),
             passcode: passcode.map(|passcode| Secret(Zeroizing::new(passcode.expose_secret().to_owned()))),
             // Light on dark: most terminals are dark, and then a scanner sees the margin.
@@ -183,6 +194,7 @@ impl Answer for Shown {
             LinkState::Open => format!("open until {}", written(*expires)),
             LinkState::Expired => format!("expired {}", written(*expires)),
             LinkState::Ended => "ended by you".to_owned(),
+            LinkState::EndedByHospital => "ended by the hospital".to_owned(),
             LinkState::WrongPasscodes => "closed after too many wrong passcodes".to_owned(),
         };
         let passcode =
@@ -229,6 +241,11 @@ impl Answer for Ended {
     }
 }
 
+async fn end(client: &Client, number: u32, json: bool) -> Result<(), Failure> {
+    client.end_link(number).await?;
+    print(&Ended { ended: number }, json)
+}
+
 impl Links {
     /// Lists, shows or ends links.
     ///
@@ -247,10 +264,7 @@ impl Links {
                 eprintln!("{WORD_OF_THE_NODE}");
                 Ok(())
             }
-            Some(LinksCommand::End { number }) => {
-                client.end_link(number).await?;
-                print(&Ended { ended: number }, json)
-            }
+            Some(LinksCommand::End { number }) => end(client, number, json).await,
         }
     }
 }

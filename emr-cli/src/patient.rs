@@ -1,6 +1,8 @@
 //! `emr-patient`: its command line.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+mod answer;
+
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use emr_client::{
@@ -10,7 +12,6 @@ use emr_client::{
 };
 use emr_core::{AccountIndex, Class, ClassMask, Role, UnixTime, Version};
 use emr_rollup::state::leaf::AuditEntry;
-use serde::Serialize;
 
 use crate::{
     account, attachments, audit_events,
@@ -31,10 +32,11 @@ use crate::{
     participant,
     records::{self, Document},
     rekey,
-    report::{Answer, Progress, print, warn_of_age, written},
+    report::{Progress, print, warn_of_age, written},
     rotate::Rotate,
     start, storage,
 };
+use answer::{GrantAnswer, RevokeAnswer};
 
 const PATIENT: Role = Role::Patient;
 
@@ -437,68 +439,4 @@ async fn revoke(
     }
     let new_epochs = revoked.new_epochs.classes().collect();
     print(&RevokeAnswer { grantee: revoked.grantee, new_epochs, keys_wait: revoked.keys_wait, operations }, json)
-}
-
-#[derive(Debug, Serialize)]
-struct GrantAnswer {
-    grant: Access,
-    stays_open: Vec<Class>,
-    may_take_effect_until: String,
-    #[serde(flatten)]
-    promise: records::Promise,
-}
-
-impl Answer for GrantAnswer {
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        self.grant.write(out)?;
-        if !self.stays_open.is_empty() {
-            let classes: Vec<_> = self.stays_open.iter().map(Class::to_string).collect();
-            let classes = classes.join(", ");
-            writeln!(out, "  they could already read {classes}: what they could open until now stays open to them")?;
-        }
-        self.promise.write(out)
-    }
-}
-
-#[derive(Debug, Serialize)]
-struct RevokeAnswer {
-    grantee: AccountIndex,
-    new_epochs: Vec<Class>,
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    keys_wait: bool,
-    operations: Vec<records::Promise>,
-}
-
-impl Answer for RevokeAnswer {
-    fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        writeln!(out, "access of account {} revoked; classes with new keys: {}", self.grantee, self.new_epochs.len())?;
-        if self.keys_wait {
-            let wait = "the node has no room for new keys now: until a later command has published them, do not let anyone write new records";
-            writeln!(out, "{wait}")?;
-        }
-        writeln!(out, "what was read, or kept as ciphertext with its keys, cannot be taken back")?;
-        self.operations.iter().try_for_each(|promise| promise.write(out))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_that_wait_are_said() -> Result<(), Box<dyn std::error::Error>> {
-        for keys_wait in [false, true] {
-            let answer = RevokeAnswer {
-                grantee: AccountIndex::new(2)?,
-                new_epochs: Vec::new(),
-                keys_wait,
-                operations: Vec::new(),
-            };
-            let mut out = Vec::new();
-            answer.write(&mut out)?;
-            assert_eq!(String::from_utf8(out)?.contains("no room for new keys"), keys_wait);
-            assert_eq!(serde_json::to_value(&answer)?.get("keys_wait").is_some(), keys_wait);
-        }
-        Ok(())
-    }
 }

@@ -28,8 +28,11 @@ pub(crate) enum RequestErrorKind {
     MissingBlock,
     /// The request was made for an older state.
     Stale,
-    /// The request is too large.
+    /// The request is too large, or it would exceed a quota: waiting does not help.
     TooLarge,
+    /// There is no room for blocks that no operation refers to yet, from this account or from all together. There will be when others have
+    /// submitted their records or given them up, or after a day.
+    NoRoomNow,
     /// The patient's key directories take all of the room that they may take now. A Revoke without a new directory needs
     /// none.
     NoDirectoryRoom,
@@ -54,6 +57,7 @@ impl RequestErrorKind {
             Self::MissingBlock => "missing-block",
             Self::Stale => "stale",
             Self::TooLarge => "too-large",
+            Self::NoRoomNow => "no-room-now",
             Self::NoDirectoryRoom => "no-directory-room",
             Self::TooMany => "too-many",
             Self::Unavailable => "unavailable",
@@ -72,7 +76,7 @@ impl RequestErrorKind {
             Self::TooLarge | Self::NoDirectoryRoom => 413,
             Self::Refused | Self::MissingBlock => 422,
             Self::TooMany => 429,
-            Self::Unavailable => 503,
+            Self::NoRoomNow | Self::Unavailable => 503,
         }
     }
 }
@@ -122,6 +126,11 @@ impl RequestError {
     /// Makes `unavailable`, with a time after which the request may succeed.
     pub(crate) fn busy(message: impl Into<String>, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..Self::unavailable(message) }
+    }
+
+    /// Makes `no-room-now`.
+    pub(crate) fn no_room_now(message: impl Into<String>, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(RequestErrorKind::NoRoomNow, message) }
     }
 
     /// The value of `Retry-After` in whole seconds, rounded up.

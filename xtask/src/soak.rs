@@ -18,6 +18,8 @@ pub(crate) enum Soak {
     Http,
     /// Ten thousand accounts that fill all places for operations, while a patient revokes a grant; runs once, without a time limit
     Mempool,
+    /// A file of one GiB beside a record: sent, killed, sent on and fetched with the programs, whose memory is bounded; runs once, without a time limit
+    Attachment,
     /// Random histories of uploads, records, deletions, reorganisations and crashes, while the block store is swept
     Storage,
     /// How long a node's start takes with twenty thousand operations, with snapshots and without; runs once, without a time limit
@@ -39,6 +41,7 @@ impl Soak {
             Self::Fuzz => ("emr-fuzz", &[], &[]),
             Self::Http => ("emr-node", &["--test", "node"], &["flood::"]),
             Self::Mempool => ("emr-node", &["--lib", "--all-features"], &["sequencer::hostile::"]),
+            Self::Attachment => ("emr-cli", &["--test", "programs"], &["attachments::"]),
             Self::Storage => ("emr-node", &["--lib", "--all-features"], &["storage::"]),
             Self::Snapshots => ("emr-node", &["--lib", "--all-features"], &["start_time::"]),
             Self::Settle => ("emr-cli", &["--test", "programs"], &["settle::"]),
@@ -63,6 +66,9 @@ pub(crate) struct Length {
     /// For settle: how many batches to settle
     #[arg(long, value_name = "N", default_value = "50")]
     settlements: NonZeroU64,
+    /// For attachment: the file's size in MiB
+    #[arg(long, value_name = "N", default_value = "1024")]
+    mebibytes: NonZeroU64,
     /// For settle, hints and verifier: decides when the program is killed, or what is changed. For verifier, the seed of an earlier run continues it
     #[arg(long, value_name = "N", default_value = "1")]
     seed: u64,
@@ -98,6 +104,10 @@ pub(crate) fn run(root: &Path, soak: Soak, length: &Length) -> Result<(), CheckE
         }
         Soak::Snapshots => {
             command.env("EMR_SOAK_OPERATIONS", "20000");
+            None
+        }
+        Soak::Attachment => {
+            command.env("EMR_SOAK_MEBIBYTES", length.mebibytes.to_string());
             None
         }
         Soak::Http | Soak::Mempool | Soak::Storage | Soak::Fuzz => Some(minutes),

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use emr_core::{Origin, UnixTime};
+use emr_core::{AccountIndex, Origin, UnixTime};
 use serde::{Deserialize, Serialize};
 
 use super::Problem;
@@ -111,6 +111,8 @@ pub enum LinkState {
     Expired,
     /// The patient ended it.
     Ended,
+    /// The hospital ended it.
+    EndedByHospital,
     /// Too many wrong passcodes were tried.
     WrongPasscodes,
 }
@@ -144,6 +146,41 @@ impl LinkView {
     pub const SHOWN: usize = 20;
     /// How many openings of a link the node keeps: the newest. Older ones are only counted.
     pub const KEPT: usize = 1000;
+}
+
+/// A link as the hospital sees it: not its address, nothing of its files but their size, and not who opened it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinkOfPatient {
+    /// The patient's account.
+    pub account: AccountIndex,
+    /// Its number among the links of its patient.
+    pub number: u32,
+    /// When it was made.
+    pub created: UnixTime,
+    /// The last second in which it can be opened.
+    pub expires: UnixTime,
+    /// Whether it can be opened now.
+    pub state: LinkState,
+    /// The number of files.
+    pub files: u32,
+    /// The bytes that its files take now, encrypted.
+    pub bytes: u64,
+    /// How many times it was opened.
+    pub opened: u64,
+}
+
+/// Links of all patients, by account and number. All links of a patient are in one page.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LinksPage {
+    /// The links.
+    pub links: Vec<LinkOfPatient>,
+    /// The account with which the next page begins; `None` if this is the last.
+    pub next: Option<AccountIndex>,
+}
+
+impl LinksPage {
+    /// A page ends with the patient with whom it has at least so many links.
+    pub const ENOUGH: usize = 512;
 }
 
 /// Somebody opened a link, or tried to.

@@ -9,6 +9,7 @@
 //! | `POST /v1/login` | anyone | [`LoginRequest`] → [`LoginToken`]; the token goes into `Authorization: Bearer` |
 //! | `POST /v1/blocks?codec=raw` or `dag-cbor` | an account | bytes → [`BlockPut`] |
 //! | `GET /v1/blocks/{cid}` | an account that may read the record or directory of the block | → bytes |
+//! | `POST /v1/dropped-blocks` | an account | [`DropBlocks`] → [`BlocksDropped`]: gives up blocks that it uploaded and that no operation refers to |
 //! | `POST /v1/operations` | the signer | [`Submission`] → [`Receipt`] |
 //! | `POST /v1/revokes` | the signer | [`Submission`] of a Revoke → [`Receipt`]; with capacity that only Revokes can use |
 //! | `GET /v1/operations/{id}` | signer or patient | → [`OperationStatus`] |
@@ -30,6 +31,8 @@
 //! | `POST /v1/shl/{id}` | anyone with the link | [`ManifestRequest`] → [`LinkManifest`], or 401 and [`PasscodeRefused`] |
 //! | `GET /v1/shl/{id}?recipient=TEXT` | anyone with a link that is a direct file | → a JWE |
 //! | `GET /v1/shl-files/{token}` | anyone with an address from a manifest, once | → a JWE |
+//! | `GET /v1/hospital/links?from=ACCOUNT` | the hospital | → [`LinksPage`](crate::LinksPage): the links of all patients, from this account on |
+//! | `DELETE /v1/hospital/links/{account}/{number}` | the hospital | → 204: ends a patient's link |
 //! | `POST /v1/batches/seal` | the hospital | → [`BatchView`]: seals what is pending now |
 //! | `GET /v1/batches/{number}` | anyone | → [`BatchView`] |
 //! | `GET /v1/provers` | the hospital | → `Vec<`[`ProverView`]`>` |
@@ -41,7 +44,7 @@
 //! | `GET /v1/prover/job` | a prover ([`crate::prover`]), or the hospital | → [`ProofJob`], or 204 |
 //! | `POST /v1/prover/jobs/{number}` | a prover, or the hospital | proof bytes → 202 |
 //!
-//! Every refusal has a [`Problem`] as body. With `too-many` (429) and with some `unavailable` (503), the header
+//! Every refusal has a [`Problem`] as body. With `too-many` (429), `no-room-now` and some `unavailable` (503), the header
 //! `Retry-After` says after how many seconds the same request may succeed.
 //!
 //! One file for each topic.
@@ -64,14 +67,14 @@ pub use self::{
     batch::{BatchView, NodeHealth, NodeStatus, ProofJob, ProofProgress},
     hospital::{InviterView, NewProver, ProverView},
     link::{
-        LinkAccess, LinkFile, LinkMade, LinkManifest, LinkOpening, LinkOutcome, LinkState, LinkView, ManifestFile,
-        ManifestPlace, ManifestRequest, NewLink, PasscodeRefused,
+        LinkAccess, LinkFile, LinkMade, LinkManifest, LinkOfPatient, LinkOpening, LinkOutcome, LinkState, LinkView,
+        LinksPage, ManifestFile, ManifestPlace, ManifestRequest, NewLink, PasscodeRefused,
     },
     login::{LoginChallenge, LoginChallengeRequest, LoginRequest, LoginToken},
     operation::{NamedEpoch, OperationStatus, Receipt, StoredAt, Submission},
     patient::{DelegatedGrant, EmergencySlot, GrantView, ManagedGrants, ManagedSlot, MedicalProof, PatientView},
     record::{AuthorProof, RecordProof, RecordSummary, RecordVersionsView, RecordView, RevisionView, VERSIONS_PAGE},
-    storage::{BlockPut, StorageAmount, StorageView, WriterStorage},
+    storage::{BlockPut, BlocksDropped, DropBlocks, StorageAmount, StorageView, WriterStorage},
     subtree::{AUDIT_PAGE, AuditPage, OwnGrantsView, SubtreeView},
 };
 
@@ -79,7 +82,7 @@ pub use self::{
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// For programs: `unauthorized`, `forbidden`, `revoked`, `no-session`, `not-found`, `refused`, `stale`,
-    /// `too-large`, `too-many`, `unavailable`, `malformed`.
+    /// `too-large`, `no-room-now`, `too-many`, `unavailable`, `malformed`.
     pub code: String,
     /// For people.
     pub message: String,

@@ -13,6 +13,25 @@ pub struct BlockPut {
     pub cid: Cid,
 }
 
+/// Blocks that their uploader gives up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DropBlocks {
+    /// The blocks, at most [`Self::MOST`].
+    pub blocks: Vec<BlockPut>,
+}
+
+impl DropBlocks {
+    /// How many blocks one request gives up at most.
+    pub const MOST: usize = 256;
+}
+
+/// What was given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlocksDropped {
+    /// How many of the blocks no longer take room of the caller's. The others were not the caller's, or are part of a record, or are in use.
+    pub dropped: u64,
+}
+
 /// An amount of storage.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StorageAmount {

@@ -9,7 +9,9 @@ use emr_core::Role;
 use super::{
     Deploy, Memory, Serving,
     admission::{self, Verdict},
-    adopt, fees, inviter, office, prover, proving, setup,
+    adopt, fees, inviter,
+    links::{self, Links},
+    office, prover, proving, setup,
 };
 use crate::{
     account,
@@ -64,6 +66,9 @@ enum Command {
     /// List who invites at this hospital's expense, and end or resume a doctor's invitations
     #[command(subcommand)]
     Inviter(Inviter),
+    /// List the links by which patients share records, and end one
+    #[command(subcommand)]
+    Links(Links),
     /// Print this hospital's card, to give to others
     Whoami,
     /// Check the powers-of-tau file of a ceremony, and keep its setup for the keys
@@ -194,6 +199,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Inviter(Inviter::List) => inviter::list(&options).await,
         Command::Inviter(Inviter::End { who }) => inviter::set(&options, &who, false).await,
         Command::Inviter(Inviter::Resume { who }) => inviter::set(&options, &who, true).await,
+        Command::Links(command) => links::run(&options, command).await,
         Command::Whoami => account::whoami(&options, HOSPITAL).await,
         Command::Setup(arguments) => setup::import(&options, &arguments).await,
         Command::Deploy(arguments) => super::deploy(&options, &arguments).await,

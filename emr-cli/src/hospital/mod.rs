@@ -7,6 +7,7 @@ pub mod deployment;
 mod deployment_check;
 pub mod fees;
 pub mod inviter;
+pub mod links;
 pub mod office;
 pub mod prover;
 pub mod proving;

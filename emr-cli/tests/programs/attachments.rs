@@ -12,8 +12,11 @@ use serde_json::Value;
 
 use crate::world::*;
 
-/// More than four times what the programs may use.
-const FILE_MEBIBYTES: u64 = 300;
+/// The file's size in MiB: more than four times what the programs may use. `cargo xtask soak attachment` sets another one.
+fn file_mebibytes() -> u64 {
+    std::env::var("EMR_SOAK_MEBIBYTES").ok().and_then(|size| size.parse().ok()).unwrap_or(300)
+}
+
 /// What a program may use while it sends or fetches, in MiB. Opening the identity takes 128 MiB before that, which is given back.
 const MEMORY: u64 = 64;
 
@@ -51,6 +54,19 @@ fn forget_peak(running: &Running) -> TestResult {
     Ok(fs::write(format!("/proc/{}/clear_refs", running.0.id()), "5")?)
 }
 
+/// The program's peak of memory until it ends, in MiB. It must end well.
+fn peak_to_the_end(running: &mut Running) -> TestResult<u64> {
+    let mut peak = 0;
+    while running.0.try_wait()?.is_none() {
+        // The process may end meanwhile.
+        peak = running.peak_mebibytes().unwrap_or(peak);
+        std::thread::sleep(POLL / 10);
+    }
+    assert_eq!(running.wait(COMMAND)?, Some(0));
+    assert!(peak > 0, "it ended before it was looked at");
+    Ok(peak)
+}
+
 fn is_same(one: &Path, other: &Path) -> TestResult<bool> {
     let (mut one, mut other) = (File::open(one)?, File::open(other)?);
     let (mut left, mut right) = (vec![0; 1 << 20], vec![0; 1 << 20]);
@@ -80,7 +96,7 @@ fn a_large_upload_is_killed_and_goes_on() -> TestResult {
     world.patient(&[&["grant", "doctor.json"][..], &terms].concat())?.done()?;
     let mut scan = File::create(world.at("scan.dcm"))?;
     let mut piece = vec![0; 1 << 20];
-    for number in 0..FILE_MEBIBYTES {
+    for number in 0..file_mebibytes() {
         piece.iter_mut().zip(0_u64..).for_each(|(byte, place)| *byte = (place.wrapping_mul(number + 7) >> 3) as u8);
         scan.write_all(&piece)?;
     }
@@ -89,6 +105,7 @@ fn a_large_upload_is_killed_and_goes_on() -> TestResult {
 
     let upload = ["upload", BUNDLE, "--patient", "patient.json", "--class", "imaging"];
     let upload = [&upload[..], &["--attach", "scan.dcm", "--attach", "report.pdf"]].concat();
+    let began = Instant::now();
     let mut killed = start(&world, "emr-doctor", "doctor", &upload)?;
     until(&world, &mut killed, || entries(&world, "chunks", 32) > 100)?;
     forget_peak(&killed)?;
@@ -96,9 +113,23 @@ fn a_large_upload_is_killed_and_goes_on() -> TestResult {
     let peak = killed.peak_mebibytes()?;
     killed.kill()?;
     assert!(peak < MEMORY, "sending took {peak} MiB");
+    let first = began.elapsed();
     let sealed = fs::read(journal(&world, "chunks").ok_or("a journal")?)?;
 
     // The same command goes on. No chunk that the node had acknowledged is sent again: each is noted once.
+    let began = Instant::now();
+    let mut resumed = start(&world, "emr-doctor", "doctor", &upload)?;
+    until(&world, &mut resumed, || entries(&world, "stored", 4) > 620)?;
+    forget_peak(&resumed)?;
+    let sending = peak_to_the_end(&mut resumed)?;
+    assert!(sending < MEMORY, "sending took {sending} MiB");
+    eprintln!(
+        "{} MiB: sent in {:.1} s and, after the kill, {:.1} s, with at most {} MiB of memory",
+        file_mebibytes(),
+        first.as_secs_f64(),
+        began.elapsed().as_secs_f64(),
+        sending.max(peak)
+    );
     let uploaded = world.doctor(&upload)?.done()?;
     let record = uploaded.split_whitespace().nth(1).ok_or("a record")?.to_owned();
     let stored = |path: PathBuf| -> TestResult<u64> { Ok(fs::metadata(path)?.len()) };
@@ -126,6 +157,7 @@ fn a_large_upload_is_killed_and_goes_on() -> TestResult {
     // Fetching needs as little memory, and the file has its name only at the end.
     let get = ["get", &record, "--attachment", "0", "--output", "back/scan.dcm"];
     fs::create_dir(world.at("back"))?;
+    let began = Instant::now();
     let mut fetching = start(&world, "emr-patient", "patient", &get)?;
     let unfinished = || {
         let mut files = fs::read_dir(world.at("back")).into_iter().flatten().flatten();
@@ -134,14 +166,9 @@ fn a_large_upload_is_killed_and_goes_on() -> TestResult {
     until(&world, &mut fetching, unfinished)?;
     assert!(!world.at("back/scan.dcm").exists());
     forget_peak(&fetching)?;
-    let mut peak = 0;
-    while fetching.0.try_wait()?.is_none() {
-        // The process may end meanwhile.
-        peak = fetching.peak_mebibytes().unwrap_or(peak);
-        std::thread::sleep(POLL / 10);
-    }
-    assert_eq!(fetching.wait(COMMAND)?, Some(0));
-    assert!(peak > 0 && peak < MEMORY, "fetching took {peak} MiB");
+    let peak = peak_to_the_end(&mut fetching)?;
+    assert!(peak < MEMORY, "fetching took {peak} MiB");
+    eprintln!("fetched in {:.1} s, with at most {peak} MiB of memory", began.elapsed().as_secs_f64());
     assert!(is_same(&world.at("scan.dcm"), &world.at("back/scan.dcm"))?);
 
     let part = ["get", &record, "--attachment", "0", "--range", "262140-262149", "-o", "part"];

@@ -158,7 +158,52 @@ fn bulk_data_goes_in_and_comes_out() -> TestResult {
     assert!(said.stdout.contains("lines taken: 1, in records: 1; refused: 2"), "{said:?}");
 
     fhir_of_the_patient(&world)?;
+    each_line_in_its_class(&world, id)?;
     running.kill()
+}
+
+/// `--class auto` puts each line into its class: a mental illness does not come to readers of laboratory values.
+fn each_line_in_its_class(world: &World, id: &str) -> TestResult {
+    fs::create_dir(world.at("auto"))?;
+    let subject = json!({ "reference": format!("Patient/{id}") });
+    let coded = |system: &str, code: &str| json!({ "coding": [{ "system": system, "code": code }] });
+    let depression = json!({ "resourceType": "Condition", "id": "c1", "subject": subject,
+        "code": coded("http://hl7.org/fhir/sid/icd-10", "F32.1") });
+    let broken_arm = json!({ "resourceType": "Condition", "id": "c2", "subject": subject,
+        "code": coded("http://hl7.org/fhir/sid/icd-10", "S52.5") });
+    let potassium = json!({ "resourceType": "Observation", "id": "o1", "status": "final", "subject": subject,
+        "category": [coded("http://terminology.hl7.org/CodeSystem/observation-category", "laboratory")],
+        "code": coded("http://loinc.org", "2823-3") });
+    fs::write(world.at("auto/Condition.ndjson"), format!("{depression}\n{broken_arm}\n"))?;
+    fs::write(world.at("auto/Observation.ndjson"), format!("{potassium}\n"))?;
+    let import =
+        ["--json", "import", "--ndjson", "auto", "--patient", "patient.json", "--class", "auto", "--fhir-patient", id];
+    // The doctor may write summaries only: nothing of another class is written for them.
+    let refused = world.doctor(&import)?.failed(4)?;
+    assert!(refused.contains("no grant allows you to write"), "{refused}");
+    let terms = ["--class", "condition,laboratory,mental-health", "--rights", "read,write", "--until", "2100-01-31"];
+    world.patient(&[&["grant", "doctor.json"][..], &terms].concat())?.done()?;
+    let imported: Value = serde_json::from_str(&world.doctor(&import)?.done()?)?;
+    assert_eq!((&imported["taken"], &imported["refused_lines"]), (&3.into(), &0.into()), "{imported}");
+    let mut found = BTreeMap::new();
+    for record in imported["records"].as_array().ok_or("records")? {
+        let document = world.patient(&["get", record["record"].as_str().ok_or("a record")?])?.done()?;
+        let class = record["class"].as_str().ok_or("a class")?.to_owned();
+        for resource in resources(document.as_bytes())? {
+            let resource: Value = serde_json::from_str(resource.json)?;
+            found.insert(resource["id"].as_str().ok_or("an id")?.to_owned(), class.clone());
+        }
+    }
+    let class = |id: &str| found.get(id).map(String::as_str);
+    assert_eq!(
+        (class("c1"), class("c2"), class("o1"), found.len()),
+        (Some("mental-health"), Some("condition"), Some("laboratory"), 3)
+    );
+    // The same folder again writes nothing.
+    let again: Value = serde_json::from_str(&world.doctor(&import)?.done()?)?;
+    let names = |answer: &Value| states(answer).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+    assert_eq!(names(&again), names(&imported));
+    Ok(())
 }
 
 /// The patient's grants and audit chain in FHIR are R4, and the printed Consent can be granted again.

@@ -57,10 +57,24 @@ fn a_link_opens_a_record_until_its_patient_ends_it() -> TestResult {
     assert_eq!(viewer.open(uri, "Dr. Ada", Some(passcode), None)?, json!({ "error": "SHLManifestNotFoundError" }));
     assert!(world.patient(&["links"])?.done()?.contains("link 1: ended by you"));
 
+    // The hospital sees how large and how used it is, not what is in it or who opened it.
+    let all = world.hospital(&["links", "list"])?.done()?;
+    assert!(all.contains("patient 2 link 1: ended by the patient, was until"), "{all}");
+    assert!(!all.contains("Ada") && !all.contains("visit"), "{all}");
+
     // For people: the link, the passcode, and a picture of the link.
     let printed = world.patient(&["link", "2/0", "--expires", &tomorrow, "--direct"])?.done()?;
     let uri = printed.lines().find(|line| line.starts_with("shlink:/")).ok_or("a link")?;
     assert!(printed.contains('█') && !printed.contains("passcode"), "{printed}");
     assert_eq!(viewer.open(uri, "Dr. Ada", None, None)?["resources"], json!([document]));
+    world.hospital(&["links", "end", "2", "3"])?.failed(4)?;
+    let ended = world.hospital(&["links", "end", "2", "2"])?.done()?;
+    assert_eq!(ended, "link 2 of patient 2 ended: this node serves it no more\n");
+    assert!(viewer.open(uri, "Dr. Ada", None, None)?["error"].is_string());
+    assert!(world.patient(&["links"])?.done()?.contains("link 2: ended by the hospital"));
+    // The patient ends a link with the same word with which it was made.
+    world.patient(&["link", "2/0", "--expires", &tomorrow])?.done()?;
+    assert!(world.patient(&["link", "--end", "3"])?.done()?.contains("link 3 ended"));
+    assert!(world.patient(&["links"])?.done()?.contains("link 3: ended by you"));
     running.kill()
 }

@@ -134,6 +134,7 @@ codes! {
     NodeUnreachable "node-unreachable" Unavailable "the node does not answer"
     NodeBusy "node-busy" Unavailable "the node cannot do it now"
     Stale "stale" Unavailable "the state has changed"
+    NoRoomNow "no-room-now" Unavailable "the node has no room now for blocks that no record refers to yet"
     NoDirectoryRoom "no-directory-room" Unavailable "the node has no room for a new key directory of the patient"
     OtherState "other-state" Unavailable "node and L1 show different batches"
     Contended "contended" Unavailable "others keep changing the same part of the state"
@@ -285,6 +286,7 @@ fn node(error: &NodeError) -> Code {
     match error {
         NodeError::Address(_) => Code::Address,
         NodeError::Unreachable { .. } => Code::NodeUnreachable,
+        NodeError::Refused { .. } if error.is_no_room_now() => Code::NoRoomNow,
         NodeError::Refused { .. } if error.is_temporary() => Code::NodeBusy,
         NodeError::Refused { problem: Problem { code, .. }, .. } => match code.as_str() {
             "stale" => Code::Stale,
@@ -339,6 +341,7 @@ const fn write(error: &WriteError) -> Code {
         WriteError::AttachmentFile { .. } | WriteError::AttachmentChanged(_) | WriteError::AttachmentLost(_) => {
             Code::AttachmentFile
         }
+        WriteError::NoRoomNow { .. } => Code::NoRoomNow,
         WriteError::Record(_)
         | WriteError::Seal(_)
         | WriteError::SameAttachment(_)

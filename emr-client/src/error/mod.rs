@@ -356,7 +356,7 @@ mod tests {
     #[test]
     fn kind_and_code_follow_from_the_cause_however_deep_it_was() {
         let other = || MembershipError::OtherState { node: 1, settled: 2 };
-        let cases: [(ClientError, &str, ErrorKind); 9] = [
+        let cases: [(ClientError, &str, ErrorKind); 11] = [
             (CardError::from(other()).into(), "other-state", ErrorKind::Unavailable),
             (RecordProofError::from(other()).into(), "other-state", ErrorKind::Unavailable),
             (LightError::from(MembershipError::NotThere { leaf: "x" }).into(), "not-in-state", ErrorKind::Unverified),
@@ -364,6 +364,8 @@ mod tests {
             (refused(503, "busy"), "node-busy", ErrorKind::Unavailable),
             (refused(403, "revoked"), "revoked", ErrorKind::Refused),
             (refused(409, "stale"), "stale", ErrorKind::Unavailable),
+            (refused(503, "no-room-now"), "no-room-now", ErrorKind::Unavailable),
+            (refused(413, "too-large"), "node-refused", ErrorKind::Refused),
             (refused(413, "no-directory-room"), "no-directory-room", ErrorKind::Unavailable),
             (refused(400, "a-new-code"), "node-refused", ErrorKind::Refused),
         ];

@@ -4,12 +4,16 @@
 //! sealing a file again with the same key is safe. All of this happens before the record's turn: nothing else of this participant, above all no
 //! Revoke, waits for a large file.
 
+mod drop_uploads;
+
 use std::{
     collections::BTreeSet,
     convert::Infallible,
     fs::File,
     io,
     path::{Path, PathBuf},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD as BASE64};
@@ -25,7 +29,7 @@ use crate::{
     error::ClientError,
     flow::upload::{Place, WriteError},
     keys,
-    node::parallel::Storing,
+    node::parallel::{Room, Storing},
     profile::FileError,
     profile::journal::{self, Hashes, Header, Journal},
     profile::outbox::Entry,
@@ -68,6 +72,8 @@ pub struct Transfer {
     pub done: u64,
     /// All bytes.
     pub size: u64,
+    /// Set if the node has no room now: the transfer goes on after about this time.
+    pub pause: Option<Duration>,
 }
 
 /// Called when a part of a transfer is done.
@@ -129,12 +135,13 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ClientError {
 }
 
 /// Checks before the first chunk that a node takes attachments of these lengths together. Otherwise it would refuse the last ones.
-fn check_room(lengths: impl IntoIterator<Item = u64>) -> Result<(), WriteError> {
+/// Returns what they take, in bytes.
+fn check_room(lengths: impl IntoIterator<Item = u64>) -> Result<u64, WriteError> {
     let sealed = lengths.into_iter().map(|length| AttachmentSize::of(length).bytes).fold(0, u64::saturating_add);
     if sealed > StorageAmount::NEW_ATTACHMENTS {
         return Err(WriteError::AttachmentsTooLarge { sealed });
     }
-    Ok(())
+    Ok(sealed)
 }
 
 /// The digest that names a journal of a request. There are several if the file changed while a kept record needed the journal of what it was.
@@ -171,11 +178,19 @@ impl Client {
                 AttachmentContent::Sealed(_) => continue,
             });
         }
-        check_room(lengths)?;
+        let sealed = check_room(lengths)?;
         let before = digest(&record.to_dag_cbor()?);
         let mut files = SealedFiles::default();
         let mut named = BTreeSet::new();
         let _turn = self.profile.uploads().turn.lock().await;
+        let mut requests = BTreeSet::new();
+        for AttachmentSource { key, media_type, content } in &sources {
+            if let AttachmentContent::File(path) = content {
+                let path = journal::absolute(path).map_err(unreadable(path))?;
+                requests.insert(request(patient, place, &before, (key, media_type), &path));
+            }
+        }
+        self.make_room(sealed, &requests).await?;
         for (number, AttachmentSource { key, media_type, content }) in sources.into_iter().enumerate() {
             if !named.insert(key.clone()) {
                 return Err(WriteError::SameAttachment(key).into());
@@ -195,7 +210,12 @@ impl Client {
                 AttachmentContent::File(path) => {
                     let path = journal::absolute(&path).map_err(unreadable(&path))?;
                     let request = request(patient, place, &before, (&key, media_type.as_str()), &path);
-                    let (journal, sealed) = self.send_file(&path, &request, number, told).await?;
+                    let sent = self.send_file(&path, &request, number, told).await;
+                    if matches!(sent, Err(ClientError::Write(WriteError::NoRoomNow { .. }))) {
+                        // The files before it are of no use without this one.
+                        self.drop_uploads(&files.journals).await?;
+                    }
+                    let (journal, sealed) = sent?;
                     files.journals.push(journal);
                     let identity = sealed.manifest.to_bytes();
                     (sealed, identity)
@@ -241,16 +261,26 @@ impl Client {
                     continue;
                 }
                 None => {
+                    self.drop_uploads(std::slice::from_ref(&id)).await?;
                     let (key, header) = self.with_new_key(header, &request);
                     journals.begin(&id, &header)?;
                     let journal = journals.find(&id)?;
                     (key, journal.ok_or_else(|| WriteError::AttachmentChanged(path.to_owned()))?)
                 }
             };
-            match self.send(key, journal, number, told).await? {
+            let mut room = Room::waiting();
+            let sent = self.send(key, journal, (number, told), &mut room).await;
+            if matches!(&sent, Err(ClientError::Node(error)) if error.is_no_room_now()) {
+                if !needed.contains(&id) {
+                    self.drop_uploads(std::slice::from_ref(&id)).await?;
+                }
+                return Err(WriteError::NoRoomNow { waited: room.waited() }.into());
+            }
+            match sent? {
                 Some(sealed) => return Ok((id, sealed)),
                 None if needed.contains(&id) => next += 1,
                 None => {
+                    self.drop_uploads(std::slice::from_ref(&id)).await?;
                     journals.remove(&id)?;
                     changes += 1;
                 }
@@ -281,7 +311,8 @@ impl Client {
             }
             let path = journal.header.path.clone();
             journal.stored.clear();
-            match self.send(key, journal, number, &|_| {}).await {
+            // Others wait for their turn.
+            match self.send(key, journal, (number, &|_| {}), &mut Room::at_once()).await {
                 Ok(Some(sealed)) if of_record.contains(&sealed.manifest) => {}
                 Ok(Some(_)) => return Err(lost().into()),
                 // Gone, or not readable, is no better than changed: the record cannot be completed with it.
@@ -313,20 +344,22 @@ impl Client {
         &self,
         key: ContentKey,
         journal: Journal,
-        number: usize,
-        told: Told<'_>,
+        (number, told): (usize, Told<'_>),
+        room: &mut Room,
     ) -> Result<Option<AttachmentKey>, ClientError> {
         let mut acknowledged = journal.acknowledging()?;
         let Journal { header, hashes, stored } = journal;
         let (size, path) = (header.size, header.path.clone());
         let (sender, mut chunks) = mpsc::channel(1);
         let sealing = tokio::task::spawn_blocking(move || seal_file(&header, key, hashes, &stored, &sender));
-        let mut count = 0_u64;
-        let mut tell = |more: u64| {
-            count += more;
-            told(Transfer { number, done: count.saturating_mul(CHUNK_BYTES as u64).min(size), size });
+        let count = AtomicU64::new(0);
+        let tell = |more: u64, pause: Option<Duration>| {
+            let count = count.fetch_add(more, Ordering::Relaxed).saturating_add(more);
+            told(Transfer { number, done: count.saturating_mul(CHUNK_BYTES as u64).min(size), size, pause });
         };
-        let stored = self.store(&mut chunks, &mut acknowledged, &mut tell).await;
+        let pausing = |pause: Duration| tell(0, Some(pause));
+        let stored =
+            store(&mut Storing::on(&self.node, room, &pausing), &mut chunks, &mut acknowledged, || tell(1, None)).await;
         // The thread writes the journal until its next chunk is not taken. The next upload must not begin before that.
         drop(chunks);
         let sealed = match sealing.await {
@@ -339,7 +372,9 @@ impl Client {
         stored?;
         match sealed {
             Ok((sealed, manifest)) => {
-                self.node.put_block(Codec::DagCbor, &manifest).await?;
+                let mut storing = Storing::on(&self.node, room, &pausing);
+                storing.start((), Codec::DagCbor, manifest).await?;
+                storing.done().await?;
                 Ok(Some(sealed))
             }
             Err(SealFailure::Changed) => Ok(None),
@@ -349,31 +384,30 @@ impl Client {
             Err(SealFailure::Stopped) => Err(ClientError::Contended),
         }
     }
+}
 
-    /// Sends chunks until there are no more of them, and notes each that the node has.
-    async fn store(
-        &self,
-        chunks: &mut mpsc::Receiver<Chunk>,
-        acknowledged: &mut journal::Stored,
-        tell: &mut (impl FnMut(u64) + Send),
-    ) -> Result<(), ClientError> {
-        let mut storing = Storing::on(&self.node);
-        while let Some(Chunk { number, bytes }) = chunks.recv().await {
-            let Some(bytes) = bytes else {
-                tell(1);
-                continue;
-            };
-            if let Some(done) = storing.start(number, Codec::Raw, bytes).await? {
-                acknowledged.note(done)?;
-                tell(1);
-            }
-        }
-        while let Some(done) = storing.done().await? {
+/// Sends chunks until there are no more of them, and notes each that the node has.
+async fn store(
+    storing: &mut Storing<'_, u32>,
+    chunks: &mut mpsc::Receiver<Chunk>,
+    acknowledged: &mut journal::Stored,
+    mut tell: impl FnMut() + Send,
+) -> Result<(), ClientError> {
+    while let Some(Chunk { number, bytes }) = chunks.recv().await {
+        let Some(bytes) = bytes else {
+            tell();
+            continue;
+        };
+        if let Some(done) = storing.start(number, Codec::Raw, bytes).await? {
             acknowledged.note(done)?;
-            tell(1);
+            tell();
         }
-        Ok(())
     }
+    while let Some(done) = storing.done().await? {
+        acknowledged.note(done)?;
+        tell();
+    }
+    Ok(())
 }
 
 /// The links of an operation's record, from its kept manifest.

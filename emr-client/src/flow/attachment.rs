@@ -157,7 +157,7 @@ impl Client {
             if sender.send(part).await.is_err() || is_end {
                 break Ok(());
             }
-            told(Transfer { number, done, size });
+            told(Transfer { number, done, size, pause: None });
         };
         drop(sender);
         // What is unfinished is gone when this returns.

@@ -1,7 +1,7 @@
 //! The node's endpoints, one method each.
 
 use alloy::primitives::Address;
-use emr_api::{AUDIT_PAGE, route};
+use emr_api::{AUDIT_PAGE, BlockPut, BlocksDropped, DropBlocks, LinkOfPatient, LinksPage, route};
 use emr_core::{
     AccountIndex, Cid, Codec, GrantSlot, RecordSlot, Revision,
     cid::{MAX_BLOCK_BYTES, cid_of, codec_of, verify_block},
@@ -69,6 +69,22 @@ impl NodeClient {
         } else {
             Err(NodeError::StoredElsewhere { expected, actual: put.cid.to_string() })
         }
+    }
+
+    /// Gives up blocks that this account uploaded. The node does not keep room for them any more. Returns how many it had.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn drop_blocks(&self, cids: &[Cid]) -> Result<u64, NodeError> {
+        let mut dropped = 0;
+        for cids in cids.chunks(DropBlocks::MOST) {
+            let request = DropBlocks { blocks: cids.iter().map(|cid| BlockPut { cid: *cid }).collect() };
+            let (_, answer) =
+                self.authorized(Method::POST, route::DROPPED_BLOCKS, || json(&request), MAX_ANSWER).await?;
+            let answer: BlocksDropped = Self::read(route::DROPPED_BLOCKS, &answer)?;
+            dropped += answer.dropped;
+        }
+        Ok(dropped)
     }
 
     /// Gets a block and checks its hash.
@@ -292,6 +308,33 @@ impl NodeClient {
     pub async fn set_inviter(&self, address: Address, counts: bool) -> Result<(), NodeError> {
         let method = || if counts { Method::PUT } else { Method::DELETE };
         self.authorized(method(), &route::inviter(address), || Body::None, MAX_ANSWER).await.map(drop)
+    }
+
+    /// The links of all patients, by account and number. Only the hospital may ask.
+    ///
+    /// # Errors
+    /// [`NodeError`] if the node does not answer, refuses, or answers what makes no sense.
+    pub async fn hospital_links(&self) -> Result<Vec<LinkOfPatient>, NodeError> {
+        let (mut links, mut from) = (Vec::new(), None);
+        loop {
+            let path = route::hospital_links(from);
+            let LinksPage { links: more, next } = self.get(&path).await?;
+            links.extend(more);
+            if next.is_none() {
+                return Ok(links);
+            }
+            about(&path, next > from)?;
+            from = next;
+        }
+    }
+
+    /// Ends a patient's link. Only the hospital may do this.
+    ///
+    /// # Errors
+    /// [`NodeError`] if there is no such link, or the node does not answer or refuses.
+    pub async fn end_hospital_link(&self, patient: AccountIndex, number: u32) -> Result<(), NodeError> {
+        let path = route::hospital_link(patient, number);
+        self.authorized(Method::DELETE, &path, || Body::None, MAX_ANSWER).await.map(drop)
     }
 
     /// Adds a prover and its credential. Only the hospital may do this.

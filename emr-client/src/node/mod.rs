@@ -114,6 +114,11 @@ impl NodeError {
         self.has_code("no-directory-room")
     }
 
+    /// Whether the node has no room for blocks that no operation refers to yet. Later it will have.
+    pub fn is_no_room_now(&self) -> bool {
+        self.has_code("no-room-now")
+    }
+
     /// Whether the patient revoked the access.
     pub fn is_revoked(&self) -> bool {
         self.has_code("revoked")

@@ -10,12 +10,14 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs::{self, File},
     io::{self, Write},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
+use emr_core::{Cid, Codec, cid::cid_of};
 use emr_durable::Disk;
 use serde::{Deserialize, Serialize};
 
@@ -106,6 +108,25 @@ impl Journals {
         remove(place.stored())
     }
 
+    /// Forgets which chunks the node has: it was told that they are not needed.
+    pub(crate) fn forget_stored(&self, id: &str) -> Result<(), FileError> {
+        let path = Place { folder: self.folder.clone(), id: id.to_owned() }.stored();
+        match self.disk.remove_file(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other.map_err(|error| FileError::io(&path, error)),
+        }
+    }
+
+    /// The names of all journals.
+    pub(crate) fn ids(&self) -> Result<BTreeSet<String>, FileError> {
+        let failed = |error| FileError::io(&self.folder, error);
+        let names = match fs::read_dir(&self.folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            other => other.map_err(failed)?,
+        };
+        names.map(|name| name.map(|name| id_of(&name.file_name())).map_err(failed)).collect()
+    }
+
     /// Removes the journals that no operation names and that were not used for a day, and what a crash left of others.
     pub(crate) fn sweep(&self, named: &BTreeSet<String>, now: SystemTime) -> Result<(), FileError> {
         let failed = |error| FileError::io(&self.folder, error);
@@ -116,7 +137,7 @@ impl Journals {
         let (mut ids, mut recent) = (BTreeSet::new(), BTreeSet::new());
         for name in names {
             let name = name.map_err(failed)?;
-            let id = name.file_name().to_string_lossy().split('.').next().unwrap_or_default().to_owned();
+            let id = id_of(&name.file_name());
             let changed = name.metadata().and_then(|data| data.modified()).map_err(failed)?;
             // A time in the future is a wrong clock's.
             if now.duration_since(changed).is_ok_and(|age| age < STAYS) {
@@ -127,6 +148,11 @@ impl Journals {
         self.disk.remove_unfinished_files(&self.folder).map_err(failed)?;
         ids.iter().filter(|id| !named.contains(*id) && !recent.contains(*id)).try_for_each(|id| self.remove(id))
     }
+}
+
+/// The journal to which a file belongs.
+fn id_of(name: &OsStr) -> String {
+    name.to_string_lossy().split('.').next().unwrap_or_default().to_owned()
 }
 
 /// The files of a journal.
@@ -200,6 +226,13 @@ impl Hashes {
         self.known.get(usize::try_from(number).ok()?)
     }
 
+    /// The CIDs of the chunks.
+    pub(crate) fn cids(&self) -> impl Iterator<Item = Cid> {
+        let head = cid_of(Codec::Raw, b"").to_bytes();
+        let head = head[..head.len() - HASH_BYTES].to_vec();
+        self.known.iter().filter_map(move |hash| Cid::try_from([&head[..], hash].concat()).ok())
+    }
+
     /// How many chunks were sealed before.
     pub(crate) fn len(&self) -> usize {
         self.known.len()
@@ -267,6 +300,7 @@ mod tests {
         journals.begin("a1", &header())?;
         let mut journal = journals.find("a1")?.ok_or("begun")?;
         assert_eq!((journal.hashes.len(), &journal.header), (0, &header()));
+        assert_eq!(journals.ids()?, BTreeSet::from(["a1".to_owned()]));
         journal.hashes.append(&[[1; 32], [2; 32]])?;
         let mut stored = journal.acknowledging()?;
         stored.note(1)?;
@@ -286,6 +320,14 @@ mod tests {
         assert_eq!(journals.find("a1")?.ok_or("begun")?.stored, BTreeSet::from([0, 1]));
         journal.hashes.append(&[[4; 32]])?;
         assert_eq!(fs::read(&chunks)?, [[1; 32], [2; 32], [4; 32]].concat());
+        let cids: Vec<Cid> = journal.hashes.cids().collect();
+        assert_eq!(cids.iter().map(|cid| cid.hash().digest()).collect::<Vec<_>>(), [[1; 32], [2; 32], [4; 32]]);
+        assert!(cids.iter().all(|cid| emr_core::cid::codec_of(cid) == Ok(Codec::Raw)));
+        // What the node has is forgotten, and what was sealed is not.
+        journals.forget_stored("a1")?;
+        journals.forget_stored("a1")?;
+        let journal = journals.find("a1")?.ok_or("begun")?;
+        assert_eq!((journal.hashes.len(), journal.stored.len()), (3, 0));
         // A new key knows nothing of what was sealed under the old one.
         journals.begin("a1", &header())?;
         let journal = journals.find("a1")?.ok_or("begun")?;

@@ -295,3 +295,31 @@ async fn only_the_patient_makes_and_ends_their_links() -> TestResult {
     assert_eq!(patient.links().await?.len(), 1);
     Ok(())
 }
+
+/// Only the hospital sees all links, and ends those of patients.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_hospital_lists_and_ends_links() -> TestResult {
+    let scene = Scene::new().await?;
+    let (patient, slots) = patient_with(&scene, &["potassium 4.1"]).await?;
+    let made = patient.make_link(&slots, &terms()).await?;
+    let account = patient.account()?;
+    let other = scene.registered(OTHER_PATIENT).await?;
+    for stranger in [&patient, &other] {
+        let listed = stranger.node().hospital_links().await.expect_err("not the hospital");
+        let ended = stranger.node().end_hospital_link(account, made.number).await.expect_err("not the hospital");
+        for refused in [listed, ended] {
+            assert!(matches!(&refused, NodeError::Refused { status: 403, .. }), "{refused}");
+        }
+    }
+    let hospital = scene.client(HOSPITAL).await?;
+    let links = hospital.node().hospital_links().await?;
+    assert_eq!(
+        links.iter().map(|link| (link.account, link.number, link.state)).collect::<Vec<_>>(),
+        [(account, made.number, LinkState::Open)]
+    );
+    hospital.node().end_hospital_link(account, made.number).await?;
+    assert_eq!(patient.link(made.number).await?.state, LinkState::EndedByHospital);
+    let none = hospital.node().end_hospital_link(account, made.number + 1).await.expect_err("no such link");
+    assert!(none.is_not_found(), "{none}");
+    Ok(())
+}

@@ -3,6 +3,8 @@
 mod admission;
 mod anew;
 mod attachments;
+mod attachments_interrupted;
+mod attachments_kubo;
 mod audit_pages;
 mod break_glass;
 mod card_device;
@@ -15,6 +17,7 @@ mod doctor_recovered;
 mod ended_grants;
 mod everyday;
 mod faults;
+mod files;
 mod forced;
 mod from_now;
 mod history;

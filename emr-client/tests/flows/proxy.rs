@@ -18,6 +18,15 @@ pub(crate) enum Fault {
     LoseAnswer,
     /// The answer gets another body.
     Answer(String),
+    /// The request does not reach the node, and gets this refusal.
+    Refuse {
+        /// The HTTP status.
+        status: u16,
+        /// Seconds of `Retry-After`.
+        retry_after: u64,
+        /// The body, JSON.
+        body: String,
+    },
     /// The node gets another request line, such as one for another block.
     Request(String),
 }
@@ -58,6 +67,13 @@ fn handle(mut client: TcpStream, node: &str, rule: &Mutex<Rule>) -> io::Result<(
     if before == Some(Fault::LoseRequest) {
         return Ok(());
     }
+    if let Some(Fault::Refuse { status, retry_after, body }) = &before {
+        let length = body.len();
+        let head =
+            format!("HTTP/1.1 {status} Refused\r\nretry-after: {retry_after}\r\ncontent-length: {length}\r\n\r\n");
+        client.write_all(head.as_bytes())?;
+        return client.write_all(body.as_bytes());
+    }
     let line = if let Some(Fault::Request(other)) = before { other } else { line };
     let mut upstream = TcpStream::connect(node)?;
     let headers = head.lines().skip(1).filter(|header| !header.to_lowercase().starts_with("connection:"));
@@ -72,7 +88,7 @@ fn handle(mut client: TcpStream, node: &str, rule: &Mutex<Rule>) -> io::Result<(
     let body = match (rule.lock().expect("no panic"))(&line, &String::from_utf8_lossy(&body)) {
         Some(Fault::LoseAnswer | Fault::LoseRequest) => return Ok(()),
         Some(Fault::Answer(other)) => other.into_bytes(),
-        Some(Fault::Request(_)) | None => body,
+        Some(Fault::Request(_) | Fault::Refuse { .. }) | None => body,
     };
     let mut answer = String::new();
     for header in head.lines().filter(|header| !header.to_lowercase().starts_with("content-length:")) {

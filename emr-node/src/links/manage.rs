@@ -8,8 +8,8 @@ use redb::{ReadableTable, WriteTransaction};
 use super::{
     digest_of,
     store::{
-        DUE, Digest, FILES, FileRow, LINKS, LinkStore, LinksError, NUMBERS, OF_OWNER, OPENINGS, Row, decode, encode,
-        put, row, set_stored_bytes, stored_bytes,
+        DUE, Digest, EndedBy, FILES, FileRow, LINKS, LinkStore, LinksError, NUMBERS, OF_OWNER, OPENINGS, Row, decode,
+        encode, put, row, set_stored_bytes, stored_bytes,
     },
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     request_error::{RequestError, RequestErrorKind},
 };
 
-/// The bytes of all files of a patient's open links.
+/// The bytes of all files of a patient's open links, if there is much room.
 const BYTES_OF_OWNER: u64 = 64 << 20;
 /// The bytes of all files of all links.
 const BYTES_OF_ALL: u64 = 4 << 30;
@@ -87,9 +87,10 @@ impl LinkStore {
             if let Some(known) = links {
                 return same(&known?, owner, &request);
             }
-            make_room(transaction, owner, bytes, now)?;
             let stored = stored_bytes(transaction)?;
-            if stored.saturating_add(bytes) > BYTES_OF_ALL.min(stored.saturating_add(spare) / SHARE) {
+            let of_all = BYTES_OF_ALL.min(stored.saturating_add(spare) / SHARE);
+            make_room(transaction, owner, bytes, share(stored, of_all), now)?;
+            if stored.saturating_add(bytes) > of_all {
                 let full = "this node has no room for more links now: try again when others have expired";
                 return Err(LinksError::Refused(RequestError::unavailable(full)));
             }
@@ -165,15 +166,25 @@ impl LinkStore {
         self.write(|transaction| {
             let digest =
                 transaction.open_table(OF_OWNER)?.get((owner.row(), number))?.ok_or(LinksError::NotOpen)?.value();
-            let mut row = row(&transaction.open_table(LINKS)?, &digest)?;
-            // A link whose last attempt is being checked is stored too, and must end.
-            if row.ended.is_none() && row.stored {
-                row.ended = Some(now);
-                close(transaction, &digest, row, now)?;
-            }
-            Ok(())
+            end(transaction, &digest, EndedBy::Patient, now)
         })
     }
+}
+
+/// Ends a link, if nothing else has.
+pub(super) fn end(
+    transaction: &WriteTransaction,
+    digest: &Digest,
+    by: EndedBy,
+    now: UnixTime,
+) -> Result<(), LinksError> {
+    let mut row = row(&transaction.open_table(LINKS)?, digest)?;
+    // A link whose last attempt is being checked is stored too, and must end.
+    if row.ended.is_none() && row.stored {
+        row.ended = Some(by);
+        close(transaction, digest, row, now)?;
+    }
+    Ok(())
 }
 
 /// The answer to a request that was made before, if it is the same.
@@ -184,8 +195,27 @@ fn same(known: &Row, owner: Principal, request: &[u8; 32]) -> Result<LinkMade, L
     }
 }
 
+/// What the files of one patient's links may take, if all take `stored` of `of_all` bytes. It is less if there is less room. So no patient takes more than
+/// a quarter of it, and few patients never take what the others need.
+fn share(stored: u64, of_all: u64) -> u64 {
+    let (most, part) = if stored < of_all / 2 {
+        (BYTES_OF_OWNER, 4)
+    } else if stored < of_all / 4 * 3 {
+        (BYTES_OF_OWNER / 4, 16)
+    } else {
+        (BYTES_OF_OWNER / 16, 64)
+    };
+    most.min(of_all / part)
+}
+
 /// Checks the patient's limits. Removes the oldest link that is over, if too many are kept.
-fn make_room(transaction: &WriteTransaction, owner: Principal, bytes: u64, now: UnixTime) -> Result<(), LinksError> {
+fn make_room(
+    transaction: &WriteTransaction,
+    owner: Principal,
+    bytes: u64,
+    share: u64,
+    now: UnixTime,
+) -> Result<(), LinksError> {
     let mut known = Vec::new();
     {
         let (links, of_owner) = (transaction.open_table(LINKS)?, transaction.open_table(OF_OWNER)?);
@@ -201,6 +231,14 @@ fn make_room(transaction: &WriteTransaction, owner: Principal, bytes: u64, now: 
     let stored: u64 = known.iter().filter(|(_, row)| row.stored).map(|(_, row)| row.bytes()).sum();
     if stored.saturating_add(bytes) > BYTES_OF_OWNER {
         return Err(no_room("the files of your links have at most 64 MiB together: end a link first"));
+    }
+    if stored.saturating_add(bytes) > share {
+        let scarce = format!(
+            "this node has little room for links now, so the files of yours may have at most {} KiB together: end a link, share less, or try \
+             again when links of others have expired",
+            share >> 10
+        );
+        return Err(LinksError::Refused(RequestError::unavailable(scarce)));
     }
     let over = known.iter().find(|(_, row)| row.state(now) != LinkState::Open);
     if let Some((digest, row)) = over.filter(|_| known.len() >= KEPT) {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `store.rs` | the tables |
 //! | `manage.rs` | making, listing and ending links, with their limits |
+//! | `operator.rs` | what the hospital sees of the links, and ends |
 //! | `openings.rs` | openings, and the count of wrong passcodes |
 //! | `locations.rs` | the addresses of files, which work once |
 //! | `sweep.rs` | what expired is removed |
@@ -15,6 +16,7 @@
 mod locations;
 mod manage;
 mod openings;
+mod operator;
 mod store;
 mod sweep;
 #[cfg(test)]
@@ -97,6 +99,7 @@ pub(crate) struct Links {
     rate: Rate<Digest>,
     in_line: Permits<Digest>,
     one_guess: KeyLocks<Digest>,
+    one_of_owner: KeyLocks<Principal>,
     guesses: Arc<Semaphore>,
 }
 
@@ -110,6 +113,7 @@ impl Links {
             rate: Rate::per_minute(OPENINGS_PER_MINUTE, 2),
             in_line: Permits::new(GUESSES_IN_LINE),
             one_guess: KeyLocks::default(),
+            one_of_owner: KeyLocks::default(),
             guesses: Arc::new(Semaphore::new(GUESSES_AT_ONCE)),
         }
     }
@@ -209,7 +213,7 @@ impl Links {
                     // No guess was made, so none is counted.
                     return Err(Unopened::Passcode { remaining: row.remaining().unwrap_or_default() });
                 };
-                self.guess(digest, guess, PasscodeVerifier { salt, digest: known }, recipient, now).await?
+                self.guess((row.owner, digest), guess, PasscodeVerifier { salt, digest: known }, recipient, now).await?
             }
         };
         let most = request.embedded_length_max.unwrap_or(EMBEDDED);
@@ -280,10 +284,11 @@ impl Links {
     }
 
     /// Checks a guess. The guesses of a link are checked one after the other, so that a right one is not refused because
-    /// others are being checked.
+    /// others are being checked. Of all guesses of one patient's links, one is checked or waits for a place. So links that are under attack, however many
+    /// of one patient, take one place, and the guesses of other patients' links come next.
     async fn guess(
         self: &Arc<Self>,
-        digest: Digest,
+        (owner, digest): (Principal, Digest),
         guess: String,
         verifier: PasscodeVerifier,
         recipient: String,
@@ -296,7 +301,7 @@ impl Links {
         let place = place.ok_or_else(|| {
             Unopened::Refused(RequestError::too_many("many passcodes of this link are being checked: wait", SOON))
         })?;
-        let turn = self.one_guess.lock(digest).await;
+        let turn = (self.one_guess.lock(digest).await, self.one_of_owner.lock(owner).await);
         let permit = Arc::clone(&self.guesses).acquire_owned().await;
         let checked = self.blocking(move |links| {
             // Held until the count is durable, even if the caller goes away.

@@ -35,7 +35,7 @@ use crate::{
 /// File name inside the node's folder.
 const FILE: &str = "links.redb";
 /// Version of the tables.
-const FORMAT: u64 = 1;
+const FORMAT: u64 = 2;
 /// Page cache, bytes.
 const CACHE: usize = 8 << 20;
 
@@ -114,6 +114,14 @@ pub(crate) struct FileRow {
     pub(crate) bytes: u64,
 }
 
+/// Who ended a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum EndedBy {
+    Patient,
+    Hospital,
+}
+
 /// A link.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Row {
@@ -134,8 +142,8 @@ pub(crate) struct Row {
     pub(super) failed: u32,
     /// The sequence number of the next opening.
     pub(super) next_line: u64,
-    /// When its patient ended it.
-    pub(super) ended: Option<UnixTime>,
+    /// Who ended it, if somebody did.
+    pub(super) ended: Option<EndedBy>,
     /// Whether its files are here.
     pub(super) stored: bool,
     /// Its time in [`DUE`].
@@ -166,8 +174,11 @@ impl Row {
 
     /// Whether it can be opened at this time.
     pub(super) fn state(&self, now: UnixTime) -> LinkState {
-        if self.ended.is_some() {
-            LinkState::Ended
+        if let Some(by) = self.ended {
+            match by {
+                EndedBy::Patient => LinkState::Ended,
+                EndedBy::Hospital => LinkState::EndedByHospital,
+            }
         } else if self.failed >= Self::ATTEMPTS {
             LinkState::WrongPasscodes
         } else if now > self.expires || !self.stored {

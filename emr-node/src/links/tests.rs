@@ -1,6 +1,8 @@
 //! Links as strangers and hostile patients meet them.
 
+mod fairness;
 mod limits;
+mod operator;
 
 use std::{error::Error, path::Path, sync::Arc};
 

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     engine::Engine,
     mempool::{Noted, Principal, Upload},
-    request_error::{RequestError, RequestErrorKind},
+    request_error::RequestError,
 };
 
 /// When to try again if all accounts together have much in staging.
@@ -29,6 +29,18 @@ pub(crate) struct NewBlock<'a> {
     /// What it counts as, in bytes.
     pub(crate) size: u64,
     pub(crate) at: UnixTime,
+}
+
+impl Engine {
+    /// Lets an account give up blocks that it uploaded. Blocks in use stay: a request of the account may be about to refer to them. Returns how many
+    /// were given up.
+    ///
+    /// # Errors
+    /// [`RequestError`] if the disk fails.
+    pub(crate) async fn give_up(self: &Arc<Self>, uploader: Principal, cids: Vec<Cid>) -> Result<u64, RequestError> {
+        let give_up = move |it: &Self| it.mempool.give_up(&uploader, &cids, |cid| it.in_use.is_used(cid));
+        Ok(self.write(give_up).await??)
+    }
 }
 
 /// Notes an upload durably.
@@ -53,16 +65,16 @@ pub(crate) async fn note(engine: &Arc<Engine>, block: NewBlock<'_>) -> Result<()
             Ok(())
         }
         Noted::NoDirectoryRoom => Err(no_directory_room(uploader.account)),
-        Noted::TooMuch => Err(RequestError::new(
-            RequestErrorKind::TooLarge,
+        Noted::TooMuch => Err(RequestError::no_room_now(
             format!(
-                "account {} has {} here that no record refers to: submit their records; a block without a record is \
-                 removed after 24 hours",
+                "account {} has {} here that no record refers to: submit their records, or give up the uploads; a block \
+                 without a record is removed after 24 hours",
                 uploader.account,
                 written(&staging.each)
             ),
+            LATER,
         )),
-        Noted::Full => Err(RequestError::busy(
+        Noted::Full => Err(RequestError::no_room_now(
             "this node has many blocks that no record refers to yet: submit the records that yours are for, or try again later",
             LATER,
         )),

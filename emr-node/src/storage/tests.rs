@@ -5,6 +5,7 @@ mod clock;
 mod delegated;
 mod fuse;
 mod histories;
+mod kubo;
 mod rekeyed;
 mod reorganised;
 mod room;

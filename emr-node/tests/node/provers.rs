@@ -48,6 +48,7 @@ async fn a_credential_is_good_for_jobs_and_proofs_and_nothing_else() -> Outcome 
             ("{cid}", block.to_string()),
             ("{id}", "0".repeat(64)),
             ("{patient}", accounts.patient.to_string()),
+            ("{account}", accounts.patient.to_string()),
             ("{slot}", "0".to_owned()),
             ("{name}", "rack-7".to_owned()),
             ("{number}", "1".to_owned()),

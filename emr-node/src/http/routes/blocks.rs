@@ -6,7 +6,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use emr_api::{
-    BlockPut,
+    BlockPut, BlocksDropped, DropBlocks,
     form::{As, CidText},
 };
 use emr_core::cid::{Codec, cid_of, codec_of};
@@ -15,7 +15,7 @@ use serde::Deserialize;
 
 use super::{
     Shared,
-    extract::{Account, Body, Path},
+    extract::{Account, Body, Json, Path},
 };
 use crate::{
     request_error::{RequestError, RequestErrorKind},
@@ -50,6 +50,21 @@ pub(super) async fn put(
     staging::note(engine, NewBlock { uploader: account.0, cid, codec, bytes: &bytes, size, at }).await?;
     let cid = engine.blockstore.put(codec, &bytes).await?;
     Ok(axum::Json(BlockPut { cid }))
+}
+
+/// Gives up blocks of the caller, so that they take no room until they lapse.
+pub(super) async fn give_up(
+    State(app): Shared,
+    account: Account,
+    Json(DropBlocks { blocks }): Json<DropBlocks>,
+) -> Result<axum::Json<BlocksDropped>, RequestError> {
+    if blocks.len() > DropBlocks::MOST {
+        let message = format!("at most {} blocks are given up at once: make several requests", DropBlocks::MOST);
+        return Err(RequestError::new(RequestErrorKind::TooLarge, message));
+    }
+    let cids: Vec<Cid> = blocks.into_iter().map(|block| block.cid).collect();
+    let dropped = app.engine().give_up(account.0, cids).await?;
+    Ok(axum::Json(BlocksDropped { dropped }))
 }
 
 pub(super) async fn get(

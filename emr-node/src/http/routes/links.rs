@@ -1,8 +1,13 @@
-//! Links of the patient who is logged in.
+//! Links of the patient who is logged in, and what the hospital sees of all links.
 
-use axum::{Extension, extract::State, http::StatusCode};
-use emr_api::{LinkMade, LinkView, NewLink};
-use emr_core::Role;
+use axum::{
+    Extension,
+    extract::{Query, State, rejection::QueryRejection},
+    http::StatusCode,
+};
+use emr_api::{LinkMade, LinkView, LinksPage, NewLink};
+use emr_core::{AccountIndex, Role};
+use serde::Deserialize;
 
 use super::{
     App, Shared,
@@ -46,6 +51,30 @@ pub(super) async fn get(
     Path(number): Path<u32>,
 ) -> Result<axum::Json<LinkView>, RequestError> {
     app.links.view(account.0, number, app.engine().clock.now()).await.map(axum::Json)
+}
+
+#[derive(Deserialize)]
+pub(super) struct From {
+    from: Option<AccountIndex>,
+}
+
+pub(super) async fn page(
+    State(app): Shared,
+    account: Account,
+    query: Result<Query<From>, QueryRejection>,
+) -> Result<axum::Json<LinksPage>, RequestError> {
+    app.require_hospital(&account)?;
+    let Query(From { from }) = query.map_err(|_| RequestError::malformed("`from` is the number of an account"))?;
+    app.links.page(from, app.engine().clock.now()).await.map(axum::Json)
+}
+
+pub(super) async fn end_for_hospital(
+    State(app): Shared,
+    account: Account,
+    Path((owner, number)): Path<(AccountIndex, u32)>,
+) -> Result<StatusCode, RequestError> {
+    app.require_hospital(&account)?;
+    app.links.end_for_hospital(owner, number, app.engine().clock.now()).await.map(|()| StatusCode::NO_CONTENT)
 }
 
 pub(super) async fn end(

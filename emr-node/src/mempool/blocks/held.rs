@@ -12,6 +12,10 @@ use super::{
 };
 use crate::mempool::{Sequence, operations};
 
+/// What a block counts as, in bytes, for each further operation on the same account that holds it. The node's file has a row for each of these
+/// operations, also if the block is an attachment that a new version keeps. A test compares this with the size of the rows.
+const ROW: u64 = 256;
+
 /// What an operation holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holding {
@@ -65,7 +69,10 @@ pub(in crate::mempool) fn refer(
         references.insert((key, patient, class, slot), holders.saturating_add(1))?;
         let charged = charges.get((key, patient, payer))?.map(|row| row.value());
         let (size, count) = match charged {
-            Some(charged) => charged,
+            Some(charged) => {
+                used = used.plus(row_of(payer), 0);
+                charged
+            }
             None => {
                 let of_others = charged_to_anybody(&charges, key, patient)?;
                 let size = noted.or(of_others).ok_or_else(|| damaged(format_args!("nobody uploaded block {block}")))?;
@@ -86,6 +93,12 @@ pub(in crate::mempool) fn refer(
         Charge::Rekeyed { revision, .. } => twice::add(transaction, (patient, slot, revision, sequence), payer, used),
         Charge::Nobody | Charge::Author(_) => Ok(()),
     }
+}
+
+/// What a further operation that holds a block costs the account that is charged. For key directories it costs nothing: no limit stops a Revoke that
+/// leaves the directory as it is.
+fn row_of(payer: PrincipalRow) -> u64 {
+    if payer == NOBODY { 0 } else { ROW }
 }
 
 /// The size of a block that is already part of a record or directory of the patient.
@@ -114,22 +127,23 @@ fn let_go(
     }
     let mut charges = transaction.open_table(CHARGES)?;
     let charged = charges.get((key, patient, payer))?.map(|row| row.value());
-    match charged {
+    let free = match charged {
         Some((size, count)) if count > 1 => {
             charges.insert((key, patient, payer), (size, count - 1))?;
+            Usage { bytes: row_of(payer), blocks: 0 }
         }
         Some((size, _)) => {
             charges.remove((key, patient, payer))?;
-            let mut used = transaction.open_table(USED)?;
-            let rest = used.get((patient, payer))?.map(|row| Usage::from(row.value())).unwrap_or_default();
-            let rest = rest.minus(size, 1);
-            if rest == Usage::default() {
-                used.remove((patient, payer))?;
-            } else {
-                used.insert((patient, payer), rest.row())?;
-            }
+            Usage { bytes: size, blocks: 1 }
         }
         None => return Err(damaged("a block is held on nobody's account")),
+    };
+    let mut used = transaction.open_table(USED)?;
+    let rest = used.get((patient, payer))?.map(|row| Usage::from(row.value())).unwrap_or_default().without(free);
+    if rest == Usage::default() {
+        used.remove((patient, payer))?;
+    } else {
+        used.insert((patient, payer), rest.row())?;
     }
     if !is_held(&references, key)? && !is_noted(&transaction.open_table(UPLOADS)?, key)? {
         transaction.open_table(DOOMED)?.insert(key, ())?;
@@ -249,7 +263,9 @@ impl Mempool {
         for block in cids {
             let key = block.to_bytes();
             let key = key.as_slice();
-            if charges.get((key, patient, author))?.is_none() {
+            if charges.get((key, patient, author))?.is_some() {
+                growth = growth.plus(ROW, 0);
+            } else {
                 let noted = uploads.get((key, signer))?.map(|row| row.value().0);
                 let size = match noted {
                     Some(size) => size,
@@ -259,5 +275,71 @@ impl Mempool {
             }
         }
         Ok(growth)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use emr_core::{AccountIndex, Class, Codec, RecordSlot, cid::cid_of};
+
+    use super::*;
+    use crate::mempool::{Anchor, Staging, Upload};
+
+    const BLOCKS: u32 = 1000;
+    const VERSIONS: u64 = 40;
+
+    /// Versions that keep the same blocks, each in another record: this takes the most rows. What the file grows by is charged, and all of it is
+    /// given back.
+    #[test]
+    fn a_kept_block_is_charged_with_more_than_its_rows_take() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        let anchor = Anchor { chain_id: 1, contract: String::new(), deployed_at: 0, block_hash: String::new() };
+        let mempool = Mempool::open(folder.path(), &anchor)?;
+        let patient = Principal { account: AccountIndex::new(1)?, identity: [1; 32] };
+        let author = Principal { account: AccountIndex::new(2)?, identity: [2; 32] };
+        let cids: Vec<Cid> = (0..BLOCKS).map(|number| cid_of(Codec::Raw, &number.to_be_bytes())).collect();
+        let much = Usage { bytes: u64::MAX, blocks: u64::MAX };
+        let staging = Staging { each: much, all: much, directories: much, free: much };
+        let upload = |cid: &Cid| Upload {
+            cid: *cid,
+            uploader: author,
+            size: 10,
+            at: UnixTime::ZERO,
+            is_directory: false,
+            staging,
+        };
+        mempool.note_uploads(&cids.iter().map(upload).collect::<Vec<_>>())?;
+        let hold = |sequence: Sequence| -> Result<u64, Box<dyn std::error::Error>> {
+            let part_of = BlockReference::Record { patient, slot: RecordSlot::new(sequence)?, class: Class::Imaging };
+            let blocks = Referenced { part_of: Some(part_of), charge: Charge::Author(author), cids: cids.clone() };
+            let growth = mempool.growth(&patient, &author, &author, &cids)?;
+            let (before, _) = mempool.used(&patient)?;
+            let transaction = mempool.write()?;
+            refer(&transaction, sequence, &author, &blocks)?;
+            transaction.commit()?;
+            let (after, _) = mempool.used(&patient)?;
+            let before = before.get(&author).copied().unwrap_or_default();
+            assert_eq!(after[&author], before.and(growth), "what was checked is what is charged");
+            let transaction = mempool.write()?;
+            let stats = transaction.stats()?;
+            let bytes = stats.allocated_pages() * stats.page_size() as u64;
+            transaction.abort()?;
+            Ok(bytes)
+        };
+        let first = hold(0)?;
+        let mut last = first;
+        for sequence in 1..=VERSIONS {
+            last = hold(sequence)?;
+        }
+        let rows = VERSIONS * u64::from(BLOCKS);
+        let (used, _) = mempool.used(&patient)?;
+        assert_eq!(used[&author], Usage { bytes: u64::from(BLOCKS) * 10 + rows * ROW, blocks: u64::from(BLOCKS) });
+        let each = (last - first) / rows;
+        assert!((ROW / 4..=ROW).contains(&each), "a row takes {each} bytes");
+        for sequence in 0..=VERSIONS {
+            mempool.release(sequence, usize::MAX)?;
+        }
+        assert!(mempool.used(&patient)?.0.is_empty());
+        Ok(())
     }
 }

@@ -135,6 +135,16 @@ pub(super) fn take(
     Ok(taken.map(|(size, ..)| size))
 }
 
+/// Removes a note because nothing will refer to it. If nothing else names the block, it is doomed. Returns whether there was a note.
+fn forget(transaction: &WriteTransaction, key: &[u8], uploader: PrincipalRow) -> Result<bool, MempoolError> {
+    let was_noted = take(transaction, key, uploader)?.is_some();
+    let (uploads, references) = (transaction.open_table(UPLOADS)?, transaction.open_table(REFERENCES)?);
+    if was_noted && !is_noted(&uploads, key)? && !is_held(&references, key)? {
+        transaction.open_table(DOOMED)?.insert(key, ())?;
+    }
+    Ok(was_noted)
+}
+
 /// Subtracts a block from what its uploader and all have in staging.
 fn give_back(transaction: &WriteTransaction, uploader: PrincipalRow, purse: u8, size: u64) -> Result<(), MempoolError> {
     let mut staged = transaction.open_table(STAGED)?;
@@ -364,16 +374,33 @@ impl Mempool {
         }
         for (at, key, uploader) in &lapsed {
             transaction.open_table(LAPSING)?.remove((*at, key.as_slice(), *uploader))?;
-            let removed = transaction.open_table(UPLOADS)?.remove((key.as_slice(), *uploader))?.map(|row| row.value());
-            if let Some((size, _, purse)) = removed {
-                give_back(&transaction, *uploader, purse, size)?;
-            }
-            let (uploads, references) = (transaction.open_table(UPLOADS)?, transaction.open_table(REFERENCES)?);
-            if !is_noted(&uploads, key)? && !is_held(&references, key)? {
-                transaction.open_table(DOOMED)?.insert(key.as_slice(), ())?;
-            }
+            forget(&transaction, key, *uploader)?;
         }
         transaction.commit()?;
         Ok(lapsed.len())
+    }
+
+    /// Removes the notes of an uploader for these blocks. Blocks in use stay, and so do the notes of others. Blocks that nothing names after that are
+    /// doomed. Returns how many notes were removed.
+    ///
+    /// # Errors
+    /// [`MempoolError`].
+    pub fn give_up(
+        &self,
+        uploader: &Principal,
+        cids: &[Cid],
+        is_in_use: impl Fn(&Cid) -> bool,
+    ) -> Result<u64, MempoolError> {
+        let transaction = self.write()?;
+        let mut given_up = 0;
+        for cid in cids.iter().filter(|cid| !is_in_use(cid)) {
+            given_up += u64::from(forget(&transaction, &cid.to_bytes(), uploader.row())?);
+        }
+        if given_up == 0 {
+            transaction.abort()?;
+        } else {
+            transaction.commit()?;
+        }
+        Ok(given_up)
     }
 }

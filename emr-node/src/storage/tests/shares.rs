@@ -97,6 +97,40 @@ async fn a_disk_that_is_nearly_full_takes_revokes() -> Outcome {
     Ok(())
 }
 
+/// A version that keeps attachments stores no block, but the node's file has a row for each of theirs. So that has an end too, and a deletion gives
+/// it back.
+#[tokio::test]
+async fn versions_that_keep_attachments_are_charged() -> Outcome {
+    let mut scene = Scene::new(Quotas { writer: Usage { bytes: 20_000, blocks: 1000 }, ..Quotas::DEFAULT }).await?;
+    let doctor = DOCTORS[0];
+    let attached = scene.upload(doctor, 10, 100).await?;
+    let mut versions = 0;
+    let refused = loop {
+        // The manifest is the same too.
+        match scene.write(doctor, 0, &attached).await {
+            Ok(_) => versions += 1,
+            Err(refused) => break refused,
+        }
+        assert!(versions < 100, "nothing counts the rows");
+    };
+    assert_eq!(refused.kind, RequestErrorKind::TooLarge);
+    assert!(refused.message.contains("more than its share"), "{refused}");
+    // 11 blocks in each, and 256 bytes for each of them after the first version.
+    assert_eq!(versions, 1 + (20_000 - 1000 - 420) / (11 * 256));
+    // Others still write, and the patient ends the grant.
+    let other = scene.upload(DOCTORS[1], 1, 10).await?;
+    scene.write(DOCTORS[1], 1, &other).await?;
+    scene.revoke(64).await?;
+    scene.tombstone(0).await?;
+    scene.settle()?;
+    scene.sweep().await?;
+    scene.pass(25);
+    scene.sweep().await?;
+    let (used, _) = scene.engine.mempool.used(&scene.principal(PATIENT))?;
+    assert_eq!(used.get(&scene.principal(doctor)), None);
+    Ok(())
+}
+
 /// All writers together have a limit too, and the message says so.
 #[tokio::test]
 async fn all_writers_together_are_bounded() -> Outcome {

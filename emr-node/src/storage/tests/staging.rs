@@ -49,7 +49,7 @@ async fn accounts_together_cannot_fill_the_node_with_blocks_of_no_record() -> Ou
     // Half of the room is free to anyone. After that, each may have an eighth of their share, and then a thirty-second
     // part.
     let (taken, refused) = fill(&mut scene, hostile).await?;
-    assert_eq!((taken, refused.kind), (32, RequestErrorKind::Unavailable), "{refused}");
+    assert_eq!((taken, refused.kind), (32, RequestErrorKind::NoRoomNow), "{refused}");
     assert!(refused.retry_after.is_some() && refused.message.contains("submit the records"), "{refused}");
     assert_eq!(fill(&mut scene, other).await?.0, 5);
 
@@ -88,7 +88,7 @@ async fn half_of_the_free_disk_stays_free() -> Outcome {
     quotas.least_patients = 0;
     let refused = scene.upload(DOCTORS[0], 1, 9 << 20).await.expect_err("must be refused");
     let refused = refused.downcast::<RequestError>()?;
-    assert_eq!(refused.kind, RequestErrorKind::Unavailable, "{refused}");
+    assert_eq!(refused.kind, RequestErrorKind::NoRoomNow, "{refused}");
     Ok(())
 }
 
@@ -116,6 +116,48 @@ async fn there_is_room_for_a_few_directories_of_each_patient() -> Outcome {
     assert_eq!(before - scene.stored()?.len(), 32 + 3);
     directory(&scene, PATIENT).await?;
     scene.revoke(64).await?;
+    Ok(())
+}
+
+/// An account that has its whole share in staging is told that this ends, and makes room at once by giving blocks up. Blocks of others, of records and
+/// in use stay.
+#[tokio::test]
+async fn an_uploader_gives_up_blocks() -> Outcome {
+    let quotas = Quotas { staged_by_all: Usage { bytes: 1 << 30, blocks: 4096 }, ..small() };
+    let mut scene = Scene::new(quotas).await?;
+    let [doctor, other] = DOCTORS;
+    let parts = scene.upload(doctor, 2, 10).await?;
+    let (_, held) = scene.write(doctor, 0, &parts).await?;
+    let mut own = Vec::new();
+    let refused = loop {
+        match scene.upload(doctor, 1, 10).await {
+            Ok(cids) => own.extend(cids),
+            Err(refused) => break *refused.downcast::<RequestError>()?,
+        }
+    };
+    assert_eq!((own.len(), refused.kind), (40, RequestErrorKind::NoRoomNow), "{refused}");
+    assert_eq!((refused.kind.status(), refused.retry_after.is_some()), (503, true));
+
+    // The first block is also another doctor's upload, and the second is in use.
+    let shared = scene.store.get(&own[0]).await?;
+    scene.upload_as(other, Codec::Raw, &shared, 10).await?;
+    let theirs = scene.upload(other, 1, 10).await?;
+    let all: Vec<_> = own.iter().chain(&held).chain(&theirs).copied().collect();
+    assert_eq!(scene.engine.give_up(scene.principal(PATIENT), all.clone()).await?, 0, "they are not the patient's");
+    let used = scene.engine.in_use.take(&own[1..2]).await;
+    assert_eq!(scene.engine.give_up(scene.principal(doctor), all.clone()).await?, 39);
+    drop(used);
+    assert_eq!(scene.engine.mempool.staged(&scene.principal(doctor))?.blocks, 1);
+    assert_eq!(scene.engine.mempool.staged_by_all()?.blocks, 3);
+    scene.sweep().await?;
+    for (cid, stays) in
+        [(own[0], true), (own[1], true), (own[2], false), (held[0], true), (parts[0], true), (theirs[0], true)]
+    {
+        assert_eq!(scene.has(&cid).await?, stays, "{cid}");
+    }
+    // There is room again at once, and what was given up can be uploaded again.
+    scene.upload(doctor, 39, 10).await?;
+    assert_eq!(scene.engine.give_up(scene.principal(doctor), all).await?, 1);
     Ok(())
 }
 

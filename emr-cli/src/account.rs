@@ -13,11 +13,12 @@ use alloy::{
 use clap::{Args, ValueEnum};
 use emr_client::verify::card::Card;
 use emr_core::{AccountIndex, Role};
-use emr_crypto::{Identity, KeyProfile, RsaBits, RsaSecret};
+use emr_crypto::{EncryptedPem, Identity, KeyProfile, RsaBits, RsaKeyError, RsaSecret};
 use serde::Serialize;
 
 use crate::{
     failure::{Exit, Failure, OrExit, one_line},
+    identity::{self, Scrypt},
     input, invite, keystore, on_l1,
     options::Options,
     participant, passphrase,
@@ -27,9 +28,12 @@ use crate::{
 /// Arguments of `init`.
 #[derive(Args, Clone, Debug)]
 pub struct Init {
-    /// Use this RSA key (PEM, PKCS#1 or PKCS#8) instead of a new one
+    /// Use this RSA key (PEM, PKCS#1 or PKCS#8, also encrypted PKCS#8) instead of a new one
     #[arg(long, value_name = "FILE", conflicts_with = "rsa_bits")]
     rsa_pem: Option<PathBuf>,
+    /// File whose first line is the RSA key's passphrase, if the key is encrypted [otherwise: a prompt]
+    #[arg(long, value_name = "FILE", requires = "rsa_pem")]
+    rsa_pem_passphrase_file: Option<PathBuf>,
     /// Size of the new RSA key: 2048 to 4096
     #[arg(long, value_name = "BITS", default_value_t = 3072)]
     rsa_bits: usize,
@@ -42,6 +46,8 @@ pub struct Init {
     /// File whose first line is the keystore's passphrase [otherwise: a prompt]
     #[arg(long, value_name = "FILE", requires = "keystore")]
     keystore_passphrase_file: Option<PathBuf>,
+    #[command(flatten)]
+    scrypt: Scrypt,
 }
 
 /// The encryption keys of a new identity.
@@ -95,12 +101,22 @@ impl Answer for Created {
             EncryptionKeys::Rsa => " alone",
         };
         writeln!(out, "new {role} in {} (RSA-{rsa_bits}{xwing}, rollup key, Ethereum key)", folder.display())?;
-        writeln!(out, "its Ethereum account is {ethereum}")?;
-        writeln!(
-            out,
-            "back up the file 'identity' there and remember the passphrase: without both, nothing can be read"
-        )
+        writeln!(out, "its Ethereum account is {ethereum}")
     }
+}
+
+/// Reads an RSA key. Asks for the passphrase of an encrypted one only after its form and the work that it asks for were checked.
+fn rsa_key(file: &Path, passphrase_file: Option<&Path>) -> Result<RsaSecret, Failure> {
+    let failed = |error: RsaKeyError| {
+        let exit = if error == RsaKeyError::WrongPassphrase { Exit::Identity } else { Exit::Input };
+        Failure::new(exit, format!("{}: {}", file.display(), one_line(&error)))
+    };
+    let pem = input::read_secret("the key", file)?;
+    if !EncryptedPem::is_one(&pem) {
+        return RsaSecret::from_pem(&pem).map_err(failed);
+    }
+    let encrypted = EncryptedPem::parse(&pem).map_err(failed)?;
+    encrypted.decrypt(&passphrase::of_rsa_key(passphrase_file)?).map_err(failed)
 }
 
 /// Creates an identity.
@@ -115,11 +131,7 @@ pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failu
         return Err(Failure::new(Exit::Identity, message));
     }
     let rsa = match &arguments.rsa_pem {
-        Some(file) => {
-            let pem = input::read_secret("the key", file)?;
-            let rsa = RsaSecret::from_pem(&pem);
-            Some(rsa.map_err(|error| Failure::new(Exit::Input, format!("{}: {}", file.display(), one_line(&error))))?)
-        }
+        Some(file) => Some(rsa_key(file, arguments.rsa_pem_passphrase_file.as_deref())?),
         None => None,
     };
     let bits = RsaBits::new(arguments.rsa_bits).or_exit(Exit::Usage)?;
@@ -137,9 +149,11 @@ pub fn init(options: &Options, role: Role, arguments: &Init) -> Result<(), Failu
     };
     let rsa_bits = identity.rsa().public().modulus().len() * 8;
     let ethereum = PrivateKeySigner::from_bytes(&B256::from(*identity.ethereum_secret())).or_exit(Exit::Identity)?;
-    participant::create(&folder, &identity, &passphrase)?;
+    participant::create(&folder, &identity, &passphrase, arguments.scrypt.cost())?;
     drop(progress);
-    print(&Created { role, folder, rsa_bits, keys: arguments.keys, ethereum: ethereum.address() }, options.json)
+    print(&Created { role, folder, rsa_bits, keys: arguments.keys, ethereum: ethereum.address() }, options.json)?;
+    identity::after_init(role);
+    Ok(())
 }
 
 #[derive(Debug, Serialize)]
@@ -176,6 +190,7 @@ pub async fn register(options: &Options, role: Role, org: Option<&Path>, argumen
         client.register(org, invitation.as_ref()).await
     };
     let account = registered?;
+    identity::remind(client.profile(), role);
     let mut settled = false;
     if arguments.wait {
         let waiting = client.node().status().await?.health.queues.ordinary.waiting().count();
@@ -211,16 +226,25 @@ fn client_org(card: &Card) -> Result<AccountIndex, Failure> {
     card.registered().or_exit(Exit::Input)
 }
 
-/// Prints this identity's card.
+/// Prints this identity's card. Needs no passphrase if an earlier command kept the card, unless the addresses of nodes are given.
 ///
 /// # Errors
 /// Fails if the node cannot be reached, because a card names chain and contract.
 pub async fn whoami(options: &Options, role: Role) -> Result<(), Failure> {
+    if options.node.is_none() && options.rpc.is_empty() {
+        let profile = participant::profile(options, role)?;
+        if let Some(card) = profile.kept_card().filter(|card| card.role == role) {
+            identity::remind(&profile, role);
+            participant::report_refused(&profile, role);
+            return text(&card.to_json());
+        }
+    }
     let client = participant::connect_as(options, role).await?;
     let card = client.card();
     if card.account.is_none() {
         eprintln!("not registered yet: others can use this card only to endorse or admit you");
     }
+    identity::remind(client.profile(), role);
     participant::report_refused(client.profile(), role);
     text(&card.to_json())
 }

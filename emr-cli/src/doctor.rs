@@ -19,7 +19,7 @@ use crate::{
     conform, delegate,
     disclose::Check,
     failure::{EXIT_CODES, Exit, Failure, OrExit, one_line},
-    history, invite, jwe, money,
+    history, identity, invite, jwe, money,
     ndjson::Import,
     on_l1,
     options::{Options, RecordName, parse_purpose},
@@ -55,6 +55,9 @@ impl Arguments {
 enum Command {
     /// Make an identity: RSA key, rollup key, Ethereum key, encrypted under a passphrase
     Init(account::Init),
+    /// Change the passphrase, make a backup, restore it
+    #[command(subcommand)]
+    Identity(identity::Command),
     /// Register the identity on L1; a registrar admits it
     Register {
         /// Card of your hospital; it must endorse you first
@@ -226,6 +229,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let json = options.json;
     match command {
         Command::Init(arguments) => account::init(&options, DOCTOR, &arguments),
+        Command::Identity(command) => identity::run(&options, DOCTOR, command),
         Command::Register { org, arguments } => account::register(&options, DOCTOR, org.as_deref(), &arguments).await,
         Command::WithdrawRegistration => account::withdraw_registration(&options, DOCTOR).await,
         Command::Outbox(command) => outbox::run(&options, DOCTOR, command).await,

@@ -20,6 +20,7 @@ pub mod force;
 pub mod history;
 #[cfg(feature = "hospital")]
 pub mod hospital;
+mod identity;
 pub mod input;
 pub mod invite;
 mod jwe;

@@ -5,8 +5,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use alloy::primitives::{B256, U256};
-use emr_chain::{RollupInstance, SignedChange};
+use alloy::{
+    primitives::{B256, U256},
+    providers::DynProvider,
+};
+use emr_chain::{Rollup, RollupInstance, SignedChange};
 use emr_client::{ClientError, L1Client, flow::account_change::ChangeOnL1, profile::Profile};
 use emr_core::Role;
 use emr_crypto::Identity;
@@ -203,12 +206,28 @@ pub(crate) async fn open(options: &Options, role: Role) -> Result<L1Client, Fail
     connect(options, profile, identity).await
 }
 
+/// The contract, for reading only. Asks for no passphrase.
+///
+/// # Errors
+/// Fails like [`open`].
+pub(crate) async fn read_only(options: &Options, profile: &Profile) -> Result<Rollup<DynProvider>, Failure> {
+    let rpc: Vec<_> = options.rpc.iter().map(url::Url::to_string).collect();
+    let named = named(options, profile)?;
+    Ok(L1Client::read_only(profile, Some(named), (&rpc, options.agree), options.plain_http()).await?)
+}
+
 /// Connects to L1 only.
 ///
 /// # Errors
 /// Fails if the profile has joined no node and no rollup is named, or if the Ethereum node does not answer.
 pub(crate) async fn connect(options: &Options, profile: Profile, identity: Identity) -> Result<L1Client, Failure> {
     let rpc: Vec<_> = options.rpc.iter().map(url::Url::to_string).collect();
+    let named = named(options, &profile)?;
+    Ok(L1Client::open(profile, identity, Some(named), (&rpc, options.agree), options.plain_http()).await?)
+}
+
+/// The rollup that is named, or that of the profile.
+fn named(options: &Options, profile: &Profile) -> Result<RollupInstance, Failure> {
     let known = profile.settings().ok().map(|known| known.instance());
     #[cfg(feature = "hospital")]
     let known = match known {
@@ -217,15 +236,14 @@ pub(crate) async fn connect(options: &Options, profile: Profile, identity: Ident
             .map(|file| RollupInstance { chain_id: file.chain_id, contract: file.contract }),
         known => known,
     };
-    let named = match (
+    match (
         options.chain_id.or(known.map(|known| known.chain_id)),
         options.contract.or(known.map(|known| known.contract)),
     ) {
-        (Some(chain_id), Some(contract)) => Some(RollupInstance { chain_id, contract }),
+        (Some(chain_id), Some(contract)) => Ok(RollupInstance { chain_id, contract }),
         _ => {
             let message = "this profile has joined no hospital's node: name the rollup and an Ethereum node with --contract, --chain-id and --rpc";
-            return Err(Failure::new(Exit::Usage, message));
+            Err(Failure::new(Exit::Usage, message))
         }
-    };
-    Ok(L1Client::open(profile, identity, named, (&rpc, options.agree), options.plain_http()).await?)
+    }
 }

@@ -35,6 +35,9 @@ pub struct Options {
     /// File whose first line is the passphrase [otherwise: EMR_PASSPHRASE, or a prompt]
     #[arg(long, global = true, env = "EMR_PASSPHRASE_FILE", hide_env_values = true, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
+    /// Where the passphrase is, instead of a file: in the keyring of the operating system, where `identity keyring store` put it
+    #[arg(long, global = true, env = "EMR_PASSPHRASE_FROM", hide_env_values = true, value_name = "WHERE", value_enum)]
+    pub passphrase_from: Option<PassphraseSource>,
     /// Use no other chain than this one. Needed for a chain that is not a development chain; your hospital must prove there
     /// with the setup of a ceremony
     #[arg(long, global = true, env = "EMR_CHAIN_ID", hide_env_values = true, value_name = "ID")]
@@ -55,6 +58,13 @@ pub struct Options {
     /// Print one JSON object on stdout
     #[arg(long, global = true)]
     pub json: bool,
+}
+
+/// Where a passphrase is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PassphraseSource {
+    /// In the keyring of the operating system.
+    Keyring,
 }
 
 /// Parses the address of an HTTP server.

@@ -9,7 +9,11 @@ use std::{
 use alloy::primitives::Address;
 use clap::Subcommand;
 use emr_chain::{AccountGuardians, Approval, SignedTakeover};
-use emr_client::{L1Client, flow::ownership::Ownership, verify::card::CardError};
+use emr_client::{
+    L1Client,
+    flow::ownership::{Ownership, ownership},
+    verify::card::CardError,
+};
 use emr_core::{AccountIndex, Role};
 use emr_durable::Disk;
 use serde::{Serialize, de::DeserializeOwned};
@@ -19,6 +23,7 @@ use crate::{
     failure::{Exit, Failure},
     input, on_l1,
     options::Options,
+    participant,
     report::{Answer, Done, Progress, print, written},
 };
 
@@ -183,11 +188,25 @@ async fn guardian(client: &L1Client, who: &str) -> Result<Address, Failure> {
     Ok(card.ethereum)
 }
 
+/// What L1 holds of the account that is named, or of this folder's. Needs no keys. `None` if the folder knows no account: then the identity tells.
+async fn show(options: &Options, role: Role, account: Option<AccountIndex>) -> Result<Option<Shown>, Failure> {
+    let profile = participant::profile(options, role)?;
+    let known = profile.settings().ok().and_then(|known| known.account);
+    let Some(account) = account.or(known) else { return Ok(None) };
+    let rollup = on_l1::read_only(options, &profile).await?;
+    Ok(Some(Shown::of(ownership(&rollup, account).await?)))
+}
+
 /// Runs a command about the owner of an account. Needs L1 only.
 ///
 /// # Errors
 /// Fails if L1 cannot be asked, if a file cannot be read or written, or if the contract refuses.
 pub(crate) async fn run(options: &Options, role: Role, command: Owner) -> Result<(), Failure> {
+    if let Owner::Show { account } = &command
+        && let Some(shown) = show(options, role, *account).await?
+    {
+        return print(&shown, options.json);
+    }
     let client = on_l1::open(options, role).await?;
     let json = options.json;
     let progress = Progress::start("asking L1");

@@ -18,7 +18,8 @@ use url::Url;
 
 use crate::{
     failure::{Exit, Failure, one_line},
-    options::{DEFAULT_NODE, DEFAULT_RPC, Options},
+    identity,
+    options::{DEFAULT_NODE, DEFAULT_RPC, Options, PassphraseSource},
     outbox, passphrase,
     report::{Progress, written},
     rotate,
@@ -40,7 +41,10 @@ pub fn identity(options: &Options, role: Role) -> Result<(Profile, Identity), Fa
 pub fn passphrase(options: &Options, role: Role) -> Result<SecretString, Failure> {
     // Checks first that there is a profile, before it asks for the passphrase.
     drop(Profile::open(&options.data_dir(role)?).map_err(|error| profile_failure(error, role))?);
-    passphrase::existing(options.passphrase_file.as_deref())
+    match options.passphrase_from {
+        Some(PassphraseSource::Keyring) => identity::passphrase_from_keyring(&options.data_dir(role)?, role),
+        None => passphrase::existing(options.passphrase_file.as_deref()),
+    }
 }
 
 /// Opens the identity in a folder.
@@ -65,8 +69,13 @@ pub fn unlock(folder: &Path, role: Role, passphrase: &SecretString) -> Result<(P
 ///
 /// # Errors
 /// Fails if the passphrase is empty, if an identity exists already, or if the folder cannot be written.
-pub fn create(folder: &Path, identity: &Identity, passphrase: &SecretString) -> Result<Profile, Failure> {
-    Profile::create(folder, identity, passphrase, ScryptCost::Standard).map_err(|error| match error {
+pub fn create(
+    folder: &Path,
+    identity: &Identity,
+    passphrase: &SecretString,
+    cost: ScryptCost,
+) -> Result<Profile, Failure> {
+    Profile::create(folder, identity, passphrase, cost).map_err(|error| match error {
         ProfileError::Identity(error) => identity_failure(&error, folder),
         ProfileError::File(FileError::Io { .. }) => {
             let advice = "check its permissions, or give another --data-dir";
@@ -163,6 +172,12 @@ pub async fn connect_as(options: &Options, role: Role) -> Result<Client, Failure
     // Only an identity that may be written again needs its passphrase any longer.
     let rotation = identity.rotated().map(|rotated| (rotated, passphrase));
     let client = connect(options, profile, identity).await?;
+    // During a rotation, the next command with keys looks whether the new one is in force: so no card is kept that `whoami` prints without keys.
+    if rotation.is_none()
+        && let Err(error) = client.profile().keep_card(&client.card())
+    {
+        eprintln!("the card is not kept, so the next `whoami` asks for the passphrase: {error}");
+    }
     rotate::finish(client, rotation).await
 }
 

@@ -32,12 +32,52 @@ pub fn new(file: Option<&Path>) -> Result<SecretString, Failure> {
     if let Some(passphrase) = given(file)? {
         return Ok(passphrase);
     }
-    let first = prompt("New passphrase: ")?;
-    let second = prompt("The same again: ")?;
+    twice(&format!("--passphrase-file or {VARIABLE}"))
+}
+
+fn twice(instead: &str) -> Result<SecretString, Failure> {
+    let first = non_empty(ask("New passphrase: ", instead)?.expose_secret())?;
+    let second = ask("The same again: ", instead)?;
     if first.expose_secret() == second.expose_secret() {
         Ok(first)
     } else {
         Err(Failure::new(Exit::Identity, "the two passphrases differ; nothing was written, try again"))
+    }
+}
+
+/// Gets the passphrase that replaces another one. A prompt asks for it twice. [`VARIABLE`] is the old one.
+///
+/// # Errors
+/// Fails like [`new`].
+pub fn replacement(file: Option<&Path>) -> Result<SecretString, Failure> {
+    match file {
+        Some(file) => {
+            let text = input::read_secret("the new passphrase file", file)?;
+            non_empty(text.lines().next().unwrap_or_default())
+        }
+        None => twice("--new-passphrase-file"),
+    }
+}
+
+/// Asks for something secret on the terminal, which must be there. What is typed is not shown.
+///
+/// # Errors
+/// Fails if the terminal cannot be used.
+pub fn asked(text: &str) -> Result<SecretString, Failure> {
+    ask(text, "stdin")
+}
+
+/// Gets the passphrase of an encrypted RSA key.
+///
+/// # Errors
+/// Fails if the file cannot be read, or if there is neither file nor terminal.
+pub fn of_rsa_key(file: Option<&Path>) -> Result<SecretString, Failure> {
+    match file {
+        Some(file) => {
+            let text = input::read_secret("the RSA key's passphrase file", file)?;
+            Ok(SecretString::from(text.lines().next().unwrap_or_default()))
+        }
+        None => ask("Passphrase of the RSA key: ", "--rsa-pem-passphrase-file"),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::{
     failure::{EXIT_CODES, Exit, Failure, OrExit},
     force::{self, Force},
     history::{self, Named},
-    jwe,
+    identity, jwe,
     light::{Access, Audit, Grants, LightAnswer},
     link::{Link, Links},
     money,
@@ -61,6 +61,9 @@ impl Arguments {
 enum Command {
     /// Make an identity: RSA key, rollup key, Ethereum key, encrypted under a passphrase
     Init(account::Init),
+    /// Change the passphrase, make a backup, restore it
+    #[command(subcommand)]
+    Identity(identity::Command),
     /// Register the identity on L1; with an invitation, the hospital pays
     Register(account::Register),
     /// Print this identity's card, to give to your doctors
@@ -208,6 +211,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
     let json = options.json;
     match command {
         Command::Init(arguments) => account::init(&options, PATIENT, &arguments),
+        Command::Identity(command) => identity::run(&options, PATIENT, command),
         Command::Register(arguments) => account::register(&options, PATIENT, None, &arguments).await,
         Command::Outbox(command) => outbox::run(&options, PATIENT, command).await,
         Command::Whoami => account::whoami(&options, PATIENT).await,

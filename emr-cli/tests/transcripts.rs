@@ -36,7 +36,7 @@ type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 const PASSPHRASE: &str = "correct horse";
 const TRANSCRIPTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cmd");
 /// Environment variables that a developer may have set.
-const VARIABLES: [&str; 10] = [
+const VARIABLES: [&str; 12] = [
     "EMR_DATA_DIR",
     "EMR_NODE",
     "EMR_RPC",
@@ -47,6 +47,8 @@ const VARIABLES: [&str; 10] = [
     "EMR_INSECURE",
     "EMR_LOG",
     "EMR_SIZES",
+    "EMR_PASSPHRASE_FROM",
+    "EMR_SCRYPT_SECONDS",
 ];
 
 /// The folder that the transcripts run in.

@@ -42,13 +42,22 @@ impl L1Client {
         (rpc, agree): (&[String], Option<usize>),
         plain: PlainHttp,
     ) -> Result<Self, ClientError> {
-        let (rpc, agree) = match profile.settings() {
-            Ok(known) if rpc.is_empty() => (known.rpc, agree.or(known.agree)),
-            Err(error) if rpc.is_empty() => return Err(error.into()),
-            _ => (rpc.to_vec(), agree),
-        };
-        let endpoints: Vec<_> = rpc.iter().map(|address| Endpoint::http(address, plain)).collect::<Result<_, _>>()?;
+        let (endpoints, agree) = endpoints(&profile, (rpc, agree), plain)?;
         Self::over(profile, keys, named, (&endpoints, agree)).await
+    }
+
+    /// The contract, for reading only: it needs no keys.
+    ///
+    /// # Errors
+    /// The same as [`Self::open`].
+    pub async fn read_only(
+        profile: &Profile,
+        named: Option<RollupInstance>,
+        (rpc, agree): (&[String], Option<usize>),
+        plain: PlainHttp,
+    ) -> Result<Rollup<DynProvider>, ClientError> {
+        let (endpoints, agree) = endpoints(profile, (rpc, agree), plain)?;
+        attach(profile, named, (&endpoints, agree), None).await
     }
 
     /// The same over any endpoints, for example a chain in this process.
@@ -61,20 +70,9 @@ impl L1Client {
         named: Option<RollupInstance>,
         (endpoints, agree): (&[Endpoint], Option<usize>),
     ) -> Result<Self, ClientError> {
-        if let Some(named) = &named {
-            profile.expect_instance(named)?;
-        }
-        let known = profile.settings().map(|known| (known.instance(), known.deployed_at));
-        let (instance, deployed_at) = match named {
-            Some(named) => (named, known.ok().map(|(_, deployed_at)| deployed_at)),
-            None => known.map(|(instance, deployed_at)| (instance, Some(deployed_at)))?,
-        };
-        let nodes = EthereumNodes::of(endpoints, agree)?;
         let keys: Arc<dyn Keys> = Arc::new(keys);
-        let provider = nodes.connect(Some(EthereumWallet::from(EthereumKey(Arc::clone(&keys)))));
-        nodes.expect_chain_id(&provider, instance.chain_id).await?;
-        let rollup = Rollup::attach(provider, instance.contract, deployed_at.unwrap_or_default()).await?;
-        let rollup = if deployed_at.is_some() { rollup } else { rollup.with_events_since_deployment().await? };
+        let wallet = EthereumWallet::from(EthereumKey(Arc::clone(&keys)));
+        let rollup = attach(&profile, named, (endpoints, agree), Some(wallet)).await?;
         let account = rollup.account_of(keys.ethereum_address()).await?;
         Ok(Self { profile: Arc::new(profile), keys, rollup, account })
     }
@@ -116,4 +114,41 @@ impl L1Client {
     pub fn ethereum_address(&self) -> Address {
         self.keys.ethereum_address()
     }
+}
+
+/// The Ethereum nodes at these addresses, or those that the profile knows if there are none.
+fn endpoints(
+    profile: &Profile,
+    (rpc, agree): (&[String], Option<usize>),
+    plain: PlainHttp,
+) -> Result<(Vec<Endpoint>, Option<usize>), ClientError> {
+    let (rpc, agree) = match profile.settings() {
+        Ok(known) if rpc.is_empty() => (known.rpc, agree.or(known.agree)),
+        Err(error) if rpc.is_empty() => return Err(error.into()),
+        _ => (rpc.to_vec(), agree),
+    };
+    let endpoints = rpc.iter().map(|address| Endpoint::http(address, plain)).collect::<Result<_, _>>()?;
+    Ok((endpoints, agree))
+}
+
+/// The contract that is named, or that of the profile.
+async fn attach(
+    profile: &Profile,
+    named: Option<RollupInstance>,
+    (endpoints, agree): (&[Endpoint], Option<usize>),
+    wallet: Option<EthereumWallet>,
+) -> Result<Rollup<DynProvider>, ClientError> {
+    if let Some(named) = &named {
+        profile.expect_instance(named)?;
+    }
+    let known = profile.settings().map(|known| (known.instance(), known.deployed_at));
+    let (instance, deployed_at) = match named {
+        Some(named) => (named, known.ok().map(|(_, deployed_at)| deployed_at)),
+        None => known.map(|(instance, deployed_at)| (instance, Some(deployed_at)))?,
+    };
+    let nodes = EthereumNodes::of(endpoints, agree)?;
+    let provider = nodes.connect(wallet);
+    nodes.expect_chain_id(&provider, instance.chain_id).await?;
+    let rollup = Rollup::attach(provider, instance.contract, deployed_at.unwrap_or_default()).await?;
+    Ok(if deployed_at.is_some() { rollup } else { rollup.with_events_since_deployment().await? })
 }

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 
 use emr_durable::Disk;
 use secrecy::{ExposeSecret, SecretString};
-use zeroize::Zeroizing;
 
-use crate::{Identity, IdentityError, aead, random};
+use crate::scrypt_cost::{self, LogN};
+use crate::{Identity, IdentityError, ScryptCost, aead, random};
 
 const MAGIC: &[u8; 12] = b"emr-identity";
 const VERSION: u8 = 3;
@@ -25,28 +25,6 @@ const NONCE_BYTES: usize = 12;
 const HEADER_BYTES: usize = MAGIC.len() + 2 + SALT_BYTES + NONCE_BYTES + 4;
 /// The longest file that is read, in bytes. An identity takes 2 to 3 kB, and as much for each former key.
 const MAX_FILE_BYTES: u64 = (crate::identity::MAX_BYTES + HEADER_BYTES + aead::TAG_BYTES) as u64;
-
-/// How much work each guess of the passphrase takes: scrypt's N, with r = 8 and p = 1. The file states it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ScryptCost {
-    /// N = 2^17, as OWASP recommends: 128 MiB, about half a second.
-    #[default]
-    Standard,
-    /// N = 2^10: 1 MiB, milliseconds. For tests and throw-away identities only.
-    Development,
-}
-
-impl ScryptCost {
-    const fn log_n(self) -> u8 {
-        match self {
-            Self::Standard => 17,
-            Self::Development => 10,
-        }
-    }
-}
-
-/// The accepted values of log2 N: up to 1 GiB of memory.
-const LOG_N: std::ops::RangeInclusive<u8> = 10..=20;
 
 /// What to do if an identity file exists already.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,14 +94,6 @@ pub enum IdentityFileError {
 #[derive(Debug)]
 pub struct IdentityFile;
 
-fn key(passphrase: &SecretString, salt: &[u8], log_n: u8) -> Zeroizing<[u8; 32]> {
-    let params = scrypt::Params::new(log_n, 8, 1).expect("within bounds");
-    let mut key = Zeroizing::new([0; 32]);
-    scrypt::scrypt(passphrase.expose_secret().as_bytes(), salt, &params, &mut *key)
-        .expect("32 bytes is a valid length");
-    key
-}
-
 impl IdentityFile {
     /// Encrypts an identity. Returns the bytes of the file.
     ///
@@ -141,7 +111,7 @@ impl IdentityFile {
         let (salt, nonce) = (random::bytes::<SALT_BYTES>(), random::bytes::<NONCE_BYTES>());
         let length = u32::try_from(plaintext.len() + aead::TAG_BYTES).expect("an identity has some kilobytes");
         let mut file = [&MAGIC[..], &[VERSION, cost.log_n()], &salt, &nonce, &length.to_be_bytes()].concat();
-        let key = key(passphrase, &salt, cost.log_n());
+        let key = scrypt_cost::derive(passphrase.expose_secret().as_bytes(), &salt, cost.log_n());
         let sealed = aead::seal(&key, &nonce, &file, &plaintext);
         file.extend(sealed);
         Ok(file)
@@ -169,12 +139,31 @@ impl IdentityFile {
             std::cmp::Ordering::Greater => return Err(IdentityFileError::TrailingBytes),
             std::cmp::Ordering::Equal => {}
         }
-        if !LOG_N.contains(&log_n) {
-            return Err(IdentityFileError::Cost(log_n));
-        }
-        let plaintext = aead::open(&key(passphrase, salt, log_n), nonce, header, sealed)
-            .map_err(|_| IdentityFileError::WrongPassphrase)?;
+        let log_n = LogN::new(log_n).ok_or(IdentityFileError::Cost(log_n))?;
+        let key = scrypt_cost::derive(passphrase.expose_secret().as_bytes(), salt, log_n.get());
+        let plaintext = aead::open(&key, nonce, header, sealed).map_err(|_| IdentityFileError::WrongPassphrase)?;
         Ok(Identity::from_bytes(&plaintext)?)
+    }
+
+    /// The cost that a file states, without opening it. Nothing authenticates it until the file is opened.
+    ///
+    /// # Errors
+    /// Returns [`IdentityFileError`] if the file is missing, is not an identity file of this version, or states a cost out of bounds.
+    pub fn cost(path: &Path) -> Result<ScryptCost, IdentityFileError> {
+        let failed = |source: io::Error| match source.kind() {
+            io::ErrorKind::NotFound => IdentityFileError::NotFound(path.to_owned()),
+            _ => IdentityFileError::Io { path: path.to_owned(), source },
+        };
+        let mut start = Vec::new();
+        File::open(path).map_err(failed)?.take(HEADER_BYTES as u64).read_to_end(&mut start).map_err(failed)?;
+        match start.strip_prefix(MAGIC) {
+            Some([VERSION, log_n, ..]) => {
+                Ok(ScryptCost::Measured(LogN::new(*log_n).ok_or(IdentityFileError::Cost(*log_n))?))
+            }
+            Some([VERSION] | []) => Err(IdentityFileError::Truncated),
+            Some([version, ..]) => Err(IdentityFileError::Version(*version)),
+            None => Err(IdentityFileError::NotAnIdentityFile),
+        }
     }
 
     /// Writes an identity file with mode 0600. It appears completely or not at all. Once this returns, it survives a

@@ -64,13 +64,28 @@ pub enum RsaKeyError {
     #[error("the RSA key's public exponent is not 65537; make a key with OpenSSL's default exponent")]
     Exponent,
     /// The PEM is protected by a passphrase.
-    #[error("the RSA key is encrypted; decrypt it first: openssl rsa -in key.pem -out plain.pem")]
+    #[error(
+        "the RSA key is encrypted, and not as PKCS#8; write it again: openssl pkcs8 -topk8 -in key.pem -out new.pem"
+    )]
     Encrypted,
     /// The PEM is not a public key: a private key, a certificate, or the older form of PKCS#1.
     #[error(
         "not a public RSA key (BEGIN PUBLIC KEY); make it from the private one: openssl rsa -in key.pem -pubout -out public.pem"
     )]
     NotPublic,
+    /// The PEM is protected with algorithms that this program does not take.
+    #[error(
+        "the RSA key is encrypted with an algorithm that this program does not take; write it again: openssl pkcs8 -topk8 -v2 aes-256-cbc -v2prf hmacWithSHA256 -in key.pem -out new.pem"
+    )]
+    Algorithm,
+    /// Deriving the key of the encrypted PEM would take far too long, or too much memory.
+    #[error(
+        "the encrypted RSA key asks for far more time or memory than OpenSSL's; write it again: openssl pkcs8 -topk8 -in key.pem -out new.pem"
+    )]
+    Cost,
+    /// The passphrase of the encrypted PEM is wrong.
+    #[error("wrong passphrase of the RSA key, or the file was damaged: try again")]
+    WrongPassphrase,
     /// The bytes are not a PEM or DER encoding of an RSA key, or the key's numbers do not belong together.
     #[error("not an RSA key in PKCS#1 or PKCS#8 form, or a damaged one; openssl rsa -check -in key.pem says more")]
     Malformed,
@@ -106,7 +121,7 @@ const EXPONENT: [u8; 3] = [1, 0, 1];
 /// The longest SPKI DER in bytes. 4096 bits take 550.
 const MAX_DER_BYTES: usize = 600;
 /// The longest PEM of a key and the longest DER of a private key, in bytes. 4096 bits take 3.3 kB as PEM; comments may surround it.
-const MAX_FILE_BYTES: usize = 16 * 1024;
+pub(crate) const MAX_PRIVATE_BYTES: usize = 16 * 1024;
 
 impl RsaPublic {
     fn check(key: RsaPublicKey) -> Result<Self, RsaKeyError> {
@@ -135,7 +150,7 @@ impl RsaPublic {
     /// # Errors
     /// Returns [`RsaKeyError`] if the text is not such a key.
     pub fn from_pem(pem: &str) -> Result<Self, RsaKeyError> {
-        if pem.len() > MAX_FILE_BYTES {
+        if pem.len() > MAX_PRIVATE_BYTES {
             return Err(RsaKeyError::Malformed);
         }
         if !pem.contains("BEGIN PUBLIC KEY") {
@@ -230,7 +245,7 @@ impl RsaSecret {
     /// # Errors
     /// Returns [`RsaKeyError`] if it is not a key of 2048 to 4096 bits with exponent 65537.
     pub fn from_pem(pem: &str) -> Result<Self, RsaKeyError> {
-        if pem.len() > MAX_FILE_BYTES {
+        if pem.len() > MAX_PRIVATE_BYTES {
             return Err(RsaKeyError::Malformed);
         }
         if pem.contains("ENCRYPTED") {
@@ -249,7 +264,7 @@ impl RsaSecret {
     /// # Errors
     /// The same as [`Self::from_pem`].
     pub fn from_der(der: &[u8]) -> Result<Self, RsaKeyError> {
-        if der.len() > MAX_FILE_BYTES {
+        if der.len() > MAX_PRIVATE_BYTES {
             return Err(RsaKeyError::Malformed);
         }
         Self::check(RsaPrivateKey::from_pkcs8_der(der).map_err(|_| RsaKeyError::Malformed)?)

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 mod authorship;
+mod backup;
+mod backup_paper;
 mod cid;
 mod classes;
 mod consent;
@@ -10,6 +12,7 @@ mod dicom;
 mod directory;
 mod disclosure;
 mod embedded;
+mod encrypted_pem;
 mod envelope;
 mod fhir;
 mod identity_file;
@@ -54,6 +57,8 @@ macro_rules! targets {
 
 targets! {
     authorship,
+    backup,
+    backup_paper,
     cid,
     classes,
     consent,
@@ -62,6 +67,7 @@ targets! {
     directory,
     disclosure,
     embedded,
+    encrypted_pem,
     envelope,
     fhir,
     identity_file,

@@ -19,7 +19,7 @@ use crate::{
     demo::{self, Demo},
     doctor,
     failure::{EXIT_CODES, Failure},
-    invite, money,
+    identity, invite, money,
     options::{DEFAULT_RPC, Options},
     ownership::{self, Owner},
     rotate::Rotate,
@@ -59,6 +59,9 @@ enum Command {
     },
     /// Make an identity: RSA key, rollup key, Ethereum key, encrypted under a passphrase
     Init(account::Init),
+    /// Change the passphrase, make a backup, restore it
+    #[command(subcommand)]
+    Identity(identity::Command),
     /// Register the identity on L1; a registrar admits it
     Register(account::Register),
     /// Sign an invitation: this hospital pays for the registration of its holder
@@ -194,6 +197,7 @@ pub(crate) async fn run(arguments: Arguments) -> Result<(), Failure> {
         Command::Demo(arguments) => demo::run(&options, &arguments).await,
         Command::Dev { serving, rpc_listen } => super::dev(&options, &serving, rpc_listen).await,
         Command::Init(arguments) => account::init(&options, HOSPITAL, &arguments),
+        Command::Identity(command) => identity::run(&options, HOSPITAL, command),
         Command::Register(arguments) => account::register(&options, HOSPITAL, None, &arguments).await,
         Command::Invite(arguments) => invite::invite(&options, HOSPITAL, &arguments),
         Command::Inviter(Inviter::List) => inviter::list(&options).await,

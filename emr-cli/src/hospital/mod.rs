@@ -27,7 +27,7 @@ use alloy::{
 use deployment::Target;
 use emr_chain::{SizeRecord, endpoint::Endpoint};
 use emr_core::{Origin, Role};
-use emr_crypto::{Identity, KeyProfile, RsaBits};
+use emr_crypto::{Identity, KeyProfile, RsaBits, ScryptCost};
 use emr_node::{Activity, Limits};
 use emr_rollup::{
     prover::Prover,
@@ -118,11 +118,16 @@ pub async fn dev(options: &Options, serving: &Serving, rpc_listen: SocketAddr) -
     }
     let folder = options.data_dir(HOSPITAL)?;
     let passphrase = if folder.join("identity").exists() {
-        passphrase::existing(options.passphrase_file.as_deref())?
+        participant::passphrase(options, HOSPITAL)?
     } else {
         let passphrase = passphrase::new(options.passphrase_file.as_deref())?;
         eprintln!("making a hospital in {}", folder.display());
-        participant::create(&folder, &Identity::generate(HOSPITAL, RsaBits::DEFAULT, KeyProfile::Hybrid), &passphrase)?;
+        participant::create(
+            &folder,
+            &Identity::generate(HOSPITAL, RsaBits::DEFAULT, KeyProfile::Hybrid),
+            &passphrase,
+            ScryptCost::Standard,
+        )?;
         passphrase
     };
     let plan = SitePlan { rpc_listen, deploy: true, ..plan(options, folder.clone(), serving) };

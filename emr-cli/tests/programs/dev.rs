@@ -19,7 +19,7 @@ fn set_up(world: &World) -> TestResult {
     let Said { exit, stdout, .. } = world.doctor(&["init", "--rsa-bits", "2048"])?;
     assert_eq!(exit, Some(0));
     assert!(stdout.starts_with("new doctor in ") && stdout.contains("its Ethereum account is 0x"), "{stdout}");
-    assert_eq!(stdout.lines().count(), 3, "{stdout}");
+    assert_eq!(stdout.lines().count(), 2, "{stdout}");
     world.keep_card("emr-doctor", "doctor", "doctor-0.json")?;
     world.keep_card("emr-hospital", "hospital", "hospital.json")?;
 

@@ -11,6 +11,7 @@ mod dev;
 mod disclose;
 mod ending;
 mod force;
+mod identity;
 mod jwe;
 mod keystore;
 mod link;

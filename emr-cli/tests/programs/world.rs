@@ -151,6 +151,7 @@ impl World {
             "EMR_FINALITY",
             "EMR_AGREE",
             "EMR_SIZES",
+            "EMR_PASSPHRASE_FROM",
         ] {
             command.env_remove(variable);
         }
@@ -158,6 +159,8 @@ impl World {
             command.env("EMR_CACHE", cache);
         }
         command.env("EMR_DATA_DIR", self.at(data)).env("EMR_PASSPHRASE_FILE", self.at("passphrase"));
+        // Tests do not wait for passphrases that nobody guesses.
+        command.env("EMR_SCRYPT_SECONDS", "0");
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         Ok(command)
     }

@@ -2,8 +2,11 @@
 //! present owner hands it over at once, or enough of the guardians whom the owner named agree; then the owner has seven days to cancel. The account's
 //! keys stay those of before until the new owner gives it theirs ([`L1Client::rotate`]).
 
-use alloy::primitives::{Address, B256, Signature};
-use emr_chain::{AccountGuardians, Approval, L1Receipt, RollupInstance, SignedTakeover, Takeover};
+use alloy::{
+    primitives::{Address, B256, Signature},
+    providers::DynProvider,
+};
+use emr_chain::{AccountGuardians, Approval, L1Receipt, Rollup, RollupInstance, SignedTakeover, Takeover};
 use emr_core::{AccountIndex, Role, UnixTime};
 
 use crate::{
@@ -119,18 +122,26 @@ fn signed_by(signature: &[u8], hash: &B256, signer: Address) -> bool {
     signature.is_ok_and(|signature| signature.recover_address_from_prehash(hash).is_ok_and(|found| found == signer))
 }
 
+/// Who owns an account, and who can recover it. Anyone can ask.
+///
+/// # Errors
+/// [`OwnershipError::NoAccount`]. [`ClientError`] if L1 cannot be asked.
+pub async fn ownership(rollup: &Rollup<DynProvider>, account: AccountIndex) -> Result<Ownership, ClientError> {
+    let missing = || OwnershipError::NoAccount(account);
+    let owner = rollup.account(account).await?.ok_or_else(missing)?.owner;
+    let registrant = rollup.registrant_of(account).await?.ok_or_else(missing)?;
+    let guardians = rollup.guardians_of(account).await?;
+    let recovery = rollup.recovery_of(account).await?.pending;
+    Ok(Ownership { account, owner, registrant, guardians, recovery })
+}
+
 impl L1Client {
     /// Who owns an account, who can recover it, and whether a recovery waits.
     ///
     /// # Errors
     /// [`OwnershipError::NoAccount`]. [`ClientError`] if L1 cannot be asked.
     pub async fn ownership(&self, account: AccountIndex) -> Result<Ownership, ClientError> {
-        let missing = || OwnershipError::NoAccount(account);
-        let owner = self.rollup.account(account).await?.ok_or_else(missing)?.owner;
-        let registrant = self.rollup.registrant_of(account).await?.ok_or_else(missing)?;
-        let guardians = self.rollup.guardians_of(account).await?;
-        let recovery = self.rollup.recovery_of(account).await?.pending;
-        Ok(Ownership { account, owner, registrant, guardians, recovery })
+        ownership(&self.rollup, account).await
     }
 
     /// Names those who can recover this account together; none ends recovery. It cancels a recovery that waits.

@@ -18,16 +18,20 @@
 //! | `keys-wait` | until when it stays; it exists if rights ended, or may end on L1, and no new keys could be published |
 //! | `splits.json` | the parts of documents that are being written one record per class |
 //! | `split-secret` | 32 random bytes, from which the common tags of such parts are made |
+//! | `backup.json` | which backup of the present keys was made last, and when |
+//! | `card.json` | the participant's own card |
 //! | `lock` | locked by the process that uses the folder |
 //!
-//! Only the identity file has to be backed up. Everything else that a patient needs, including the secrets of the key
+//! Only the identity has to be backed up. Everything else that a patient needs, including the secrets of the key
 //! directory, is read from blocks and the state. Without `versions.json` a Revoke still ends every settled grant, but a
 //! grant that the patient signed and that is neither settled nor lapsed could take effect after the Revoke. Without `directories.json`, classes
 //! begin an epoch that they may not need. Without `imports/`, a repeated import writes settled records a second time.
 
+mod backup_mark;
 pub(crate) mod durable;
 pub mod imports;
 pub(crate) mod journal;
+mod kept_card;
 mod keys_wait;
 mod known_directories;
 mod known_grants;
@@ -55,6 +59,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
+pub use backup_mark::BackupMark;
 pub use durable::FileError;
 use imports::{Imported, Imports};
 use journal::Journals;
@@ -244,7 +249,30 @@ impl Profile {
         IdentityFile::open(&identity_path(&self.folder), passphrase)
     }
 
-    /// Writes the identity file again: with a next rollup key when a rotation begins, and with the new one alone when it is in force.
+    /// How much work a guess of the passphrase takes now.
+    ///
+    /// # Errors
+    /// [`IdentityFileError`] if the file cannot be read.
+    pub fn scrypt_cost(&self) -> Result<ScryptCost, IdentityFileError> {
+        IdentityFile::cost(&identity_path(&self.folder))
+    }
+
+    /// Writes the same identity under another passphrase.
+    ///
+    /// # Errors
+    /// [`IdentityFileError`] if the file cannot be written, or if the passphrase is empty. Then the old one is still there.
+    pub fn change_passphrase(
+        &self,
+        identity: &Identity,
+        passphrase: &SecretString,
+        cost: ScryptCost,
+    ) -> Result<(), IdentityFileError> {
+        let path = identity_path(&self.folder);
+        IdentityFile::create_on(&self.disk, &path, identity, passphrase, cost, Overwrite::Replace)
+    }
+
+    /// Writes the identity file again with other keys, for example with a next rollup key when a rotation begins. The file never gets cheaper to
+    /// guess than it is. The last backup does not have the new keys, so it does not count any more.
     ///
     /// # Errors
     /// [`IdentityFileError`] if the file cannot be written. Then the old one is still there.
@@ -255,6 +283,8 @@ impl Profile {
         cost: ScryptCost,
     ) -> Result<(), IdentityFileError> {
         let path = identity_path(&self.folder);
+        let cost = self.scrypt_cost().map_or(cost, |present| cost.at_least(present));
+        self.forget_derived().map_err(|source| IdentityFileError::Io { path: self.folder.clone(), source })?;
         IdentityFile::create_on(&self.disk, &path, identity, passphrase, cost, Overwrite::Replace)
     }
 

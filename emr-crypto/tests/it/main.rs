@@ -2,8 +2,10 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod attachment;
+mod backup;
 mod delegated_keys;
 mod directory;
+mod encrypted_pem;
 mod envelope;
 mod fixtures;
 mod histories;

@@ -22,6 +22,7 @@ use crate::{
     failure::{Exit, Failure},
     on_l1,
     options::Options,
+    participant,
     report::{Done, Progress, print, written},
 };
 
@@ -99,23 +100,30 @@ fn parse_sum(text: &str) -> Result<U256, String> {
     fees::wei(text).filter(|sum| !sum.is_zero()).ok_or_else(|| "write a sum in ether like 0.5".to_owned())
 }
 
+/// Shows who holds the offices. Needs no keys.
+async fn shown(options: &Options) -> Result<(), Failure> {
+    let profile = participant::profile(options, HOSPITAL)?;
+    let rollup = on_l1::read_only(options, &profile).await?;
+    let waiting = Progress::start("asking L1");
+    let shown = show::read(&rollup).await;
+    drop(waiting);
+    print(&shown?, options.json)
+}
+
 /// Runs a command about the offices.
 ///
 /// # Errors
 /// Fails if L1 cannot be asked, or if the contract refuses.
 pub async fn run(options: &Options, command: Office) -> Result<(), Failure> {
-    let client = on_l1::open(options, HOSPITAL).await?;
-    if !matches!(command, Office::Show) {
-        client.require_ether().await?;
+    if matches!(command, Office::Show) {
+        return shown(options).await;
     }
+    let client = on_l1::open(options, HOSPITAL).await?;
+    client.require_ether().await?;
     let rollup = client.rollup();
     let waiting = Progress::start("asking L1");
     let done = match command {
-        Office::Show => {
-            let shown = show::read(rollup).await;
-            drop(waiting);
-            return print(&shown?, options.json);
-        }
+        Office::Show => return shown(options).await,
         Office::Propose(change) => {
             let proposed = Proposed::new(rollup, change.change(rollup).await?).await;
             drop(waiting);

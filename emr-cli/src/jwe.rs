@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use emr_client::{client::Client, verify::card::Card, verify::light::VerifiedLeaves};
+use emr_client::{client::Client, verify::light::VerifiedLeaves};
 use emr_core::{AccountIndex, Reason, Role, fhir};
 use emr_crypto::{MAX_JWE_CONTENT_BYTES, RsaPublic, seal_general};
 use emr_durable::Disk;
@@ -125,7 +125,7 @@ impl Recipients {
     /// Fails if a file is neither, if a card is not confirmed, or if it is a patient's.
     async fn read(&self, client: &Client) -> Result<Vec<Recipient>, Failure> {
         if self.to.is_empty() {
-            return Ok(vec![Recipient::new(None, None, client.keys().committed_key().key)]);
+            return Ok(vec![Recipient::new(None, None, client.keys().encryption_key().rsa().clone())]);
         }
         let mut recipients: Vec<Recipient> = Vec::new();
         for file in &self.to {
@@ -160,9 +160,9 @@ async fn recipient(client: &Client, file: &Path) -> Result<Recipient, Failure> {
         return Err(Failure::new(Exit::Input, message));
     }
     let checked = client.check_card(&card).await?;
-    let key =
-        checked.rsa().ok_or_else(|| Failure::new(Exit::Input, "the card shows no RSA key: ask for a newer one"))?;
-    Ok(Recipient::new(Some(checked.account()), None, key.clone()))
+    let key = checked.encryption_key();
+    let key = key.ok_or_else(|| Failure::new(Exit::Input, "the card shows no RSA key: ask for a newer one"))?;
+    Ok(Recipient::new(Some(checked.account()), None, key.rsa().clone()))
 }
 
 /// The answer of `export --jwe`.

@@ -14,7 +14,8 @@ use emr_api::invitation::Invitation;
 use emr_client::{Client, profile::Profile, verify::card::Card};
 use emr_core::{AccountIndex, Class, Commitment, Record, RecordSlot, SaltSeed, UnixTime, Version, fhir};
 use emr_crypto::{
-    AuthoredRecord, PatientDirectory, RecordContext, RsaBits, RsaSecret, ScryptCost, SealedRecord, SigningContext,
+    AuthoredRecord, EncryptionKey, PatientDirectory, RecordContext, RsaBits, RsaSecret, ScryptCost, SealedRecord,
+    SigningContext,
 };
 use emr_node::{Node, NodeConfig, ProverConfig, RunningNode};
 use emr_testkit::{
@@ -23,7 +24,7 @@ use emr_testkit::{
 };
 use serde::Serialize;
 
-type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
 const SYNTHEA: &[u8] = include_bytes!("../../../emr-core/fixtures/synthea-bundle.json");
 
@@ -144,8 +145,7 @@ fn alone(record: &Record, rounds: usize) -> Outcome<[f64; 3]> {
                 authorship: root.as_bytes().to_vec(),
                 signature: author.sign_pss(SigningContext::AUTHORSHIP, root.as_bytes()),
                 author: AccountIndex::new(7)?,
-                author_key: author.public(),
-                author_salt: None,
+                author_key: EncryptionKey::from(author.public()).committed(None),
                 commitment_seed: *seed.as_bytes(),
                 attachments: Vec::new(),
             };

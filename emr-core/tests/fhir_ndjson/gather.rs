@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::{Anything, BUNDLE, lines, read, texts};
 
 /// Gathers lines in one class.
-fn gather(lines: &[&str]) -> Result<Vec<Gathered>, NotTaken> {
+pub(super) fn gather(lines: &[&str]) -> Result<Vec<Gathered>, NotTaken> {
     let (mut gatherer, mut all) = (Gatherer::new(), Vec::new());
     for line in lines {
         all.extend(gatherer.add(&read(line)?, Class::Summary)?);

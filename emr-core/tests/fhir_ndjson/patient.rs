@@ -2,9 +2,9 @@
 
 use emr_core::fhir::companions::Taken;
 use emr_core::fhir::line_resource::{LineResource, NotTaken, PatientId};
-use emr_core::fhir::{FhirError, import, resources};
+use emr_core::fhir::{FhirError, import};
 
-use super::{Anything, read};
+use super::{Anything, gather::gather, read};
 
 #[test]
 fn hostile_lines_are_refused_with_a_reason() {

@@ -65,3 +65,46 @@ impl fmt::Debug for CommittedKey {
         write!(f, "CommittedKey({:?}, {}, salted: {})", self.rsa, self.kem, self.salt.is_some())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(kem: KemHash, salt: Option<[u8; 32]>) -> Result<CommittedKey, crate::RsaKeyError> {
+        let rsa = RsaPublic::from_der(include_bytes!("../tests/fixtures/doctor-3072.spki.der"))?;
+        Ok(CommittedKey { rsa, kem, salt })
+    }
+
+    /// Computed with Python, where `n` is the modulus and `der` the file:
+    /// `"00" + sha256(b"\0\3\1\0\1" + b"\1\x80" + n.to_bytes(384, "big") + kem).hexdigest()[:62]`, and
+    /// `"00" + sha256(sha256(der).digest() + kem + b"\7" * 32).hexdigest()[:62]`; `kem` is 32 zeros, or `sha256(b"abc")`.
+    #[test]
+    fn both_formulas() -> Result<(), Box<dyn std::error::Error>> {
+        let (abc, salt) = (KemHash::of(b"abc"), Some([7; 32]));
+        for (kem, salt, expected) in [
+            (KemHash::NONE, None, "00b5cdd3d75746e4234122350701c25f29b2eea7a27cc27762fa2794d26b3db1"),
+            (KemHash::NONE, salt, "007825eafa4236e4222a246cf6d79e72dbb57f2584dba06e4f49e863ed45b63c"),
+            (abc, None, "007cf773d1c9cbd4cb6af6648a46039a0c7da8573df1e95e80ce968f82b7ef79"),
+            (abc, salt, "0020a88012ff594d1838d692e53a0a3c0826a8c87dd842765c225a2bee3d676f"),
+        ] {
+            assert_eq!(hex::encode(key(kem, salt)?.commitment().to_be_bytes32()), expected);
+        }
+        Ok(())
+    }
+
+    /// A patient's account does not accept a key without a salt, nor another's one with it. Nobody can drop the X-Wing key.
+    #[test]
+    fn a_key_matches_one_role_and_one_pair() -> Result<(), Box<dyn std::error::Error>> {
+        let (hybrid, alone) = (key(KemHash::of(b"abc"), None)?, key(KemHash::NONE, None)?);
+        let salted = CommittedKey { salt: Some([7; 32]), ..hybrid.clone() };
+        for role in [Role::Patient, Role::Doctor, Role::Hospital] {
+            assert_eq!(salted.matches(role, &salted.commitment()), role == Role::Patient);
+            assert_eq!(hybrid.matches(role, &hybrid.commitment()), role != Role::Patient);
+            assert!(!alone.matches(role, &hybrid.commitment()) && !hybrid.matches(role, &alone.commitment()));
+        }
+        let public = EncryptionKey::from(alone.rsa.clone());
+        assert!(alone.is_of(&public) && !hybrid.is_of(&public));
+        assert!(!format!("{salted:?}").contains("7, 7"));
+        Ok(())
+    }
+}

@@ -72,3 +72,33 @@ pub(crate) fn open_and_export(
     }
     Ok((plaintext, exported))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another program made the message: `tests/fixtures/hybrid.mjs`.
+    #[test]
+    fn a_message_of_another_implementation_opens() -> Result<(), DecryptionFailed> {
+        let secret = XWingSecret::from_seed(&std::array::from_fn(|i| i as u8));
+        let sealed = include_bytes!("../tests/fixtures/xwing.hpke.bin");
+        let opened = open(&secret, b"emr/test", b"Count-0", sealed)?;
+        assert_eq!(&**opened, b"Beauty is truth, truth beauty");
+        assert_eq!(sealed.len(), OVERHEAD_BYTES + opened.len());
+        assert!(open(&secret, b"emr/test", b"Count-1", sealed).is_err());
+        assert!(open(&secret, b"emr/tes", b"Count-0", sealed).is_err());
+        Ok(())
+    }
+
+    /// Without an exporter context nothing is exported. With one, both sides get the same bytes, and another context gives others.
+    #[test]
+    fn both_sides_export_the_same() -> Result<(), DecryptionFailed> {
+        let secret = XWingSecret::generate();
+        let (sealed, exported) = seal_and_export(&secret.public(), b"info", b"", b"x", Some(b"a"));
+        let open = |exporter| open_and_export(&secret, b"info", b"", &sealed, exporter);
+        assert_eq!(open(Some(&b"a"[..]))?.1, exported);
+        assert_ne!(open(Some(b"b"))?.1, exported);
+        assert_eq!(*open(None)?.1, [0; 32]);
+        Ok(())
+    }
+}

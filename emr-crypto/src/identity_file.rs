@@ -239,3 +239,6 @@ fn check_permissions(path: &Path, metadata: &fs::Metadata) -> Result<(), Identit
 fn check_permissions(_path: &Path, _metadata: &fs::Metadata) -> Result<(), IdentityFileError> {
     Ok(())
 }
+
+#[cfg(all(test, target_os = "linux"))]
+mod memory;

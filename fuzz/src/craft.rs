@@ -2,13 +2,13 @@
 //!
 //! Behind an authenticated decryption, changed bytes alone reach nothing. Whoever writes a record or owns a directory can put anything there.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use emr_core::{AccountIndex, Class, RecordSlot, Version};
 use emr_crypto::key_wrap::{Algorithm, KeyUnwrap, KeyWrap, WrappedKey};
-use emr_crypto::{ContentKey, DecryptionFailed, RecordContext, padded_length};
+use emr_crypto::{ContentKey, DecryptionFailed, RecordContext, XWingPublic, XWingSecret, padded_length};
 use hkdf::Hkdf;
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -23,11 +23,11 @@ pub struct Open;
 
 impl KeyWrap for Open {
     fn algorithm(&self) -> Algorithm {
-        Algorithm::HpkeX25519
+        Algorithm::RsaOaep256
     }
 
     fn public_bytes(&self) -> Vec<u8> {
-        PUBLIC.to_vec()
+        Vec::new()
     }
 
     fn wrap_key(&self, key: &[u8; 32], _: &[u8]) -> WrappedKey {
@@ -45,14 +45,10 @@ impl KeyUnwrap for Open {
     }
 }
 
-/// An X25519 private key.
+/// The seed of an X-Wing key.
 pub const SECRET: [u8; 32] = [9; 32];
-/// Its public key, computed by another program.
-pub const PUBLIC: [u8; 32] = [
-    87, 219, 75, 53, 159, 35, 174, 94, 20, 110, 78, 37, 18, 5, 103, 4, 114, 37, 6, 52, 140, 21, 12, 20, 117, 61, 12,
-    147, 61, 4, 212, 33,
-];
-
+/// Its public key.
+pub static PUBLIC: LazyLock<XWingPublic> = LazyLock::new(|| XWingSecret::from_seed(&SECRET).public());
 /// The place of the crafted records.
 ///
 /// # Panics

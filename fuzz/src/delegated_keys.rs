@@ -3,14 +3,11 @@
 use std::sync::LazyLock;
 
 use emr_core::ClassMask;
-use emr_crypto::{DelegatedKeys, KeyDirectory};
+use emr_crypto::{DelegatedKeys, EncryptionKey, KeyDirectory, RsaSecret};
 
-use crate::craft::Open;
+use crate::craft::{self, Open};
 
-static DIRECTORY: LazyLock<KeyDirectory> = LazyLock::new(|| {
-    let published = crate::directory::published().expect("directories");
-    KeyDirectory::from_bytes(published.first().expect("one")).expect("a directory")
-});
+static DIRECTORY: LazyLock<KeyDirectory> = LazyLock::new(crate::directory::first);
 
 pub(crate) fn check(data: &[u8]) -> bool {
     let Ok(keys) = DelegatedKeys::from_bytes(data) else { return false };
@@ -30,6 +27,9 @@ pub(crate) fn check(data: &[u8]) -> bool {
 
 pub(crate) fn seeds() -> crate::Seeds {
     let links = DIRECTORY.links_of(&Open)?;
-    let reader = emr_crypto::RsaSecret::from_pem(crate::public_key::DOCTOR)?.public();
-    Ok(vec![DelegatedKeys::hand_on(&links, &DIRECTORY, links.classes(), &reader)?.to_bytes().to_vec()])
+    let reader = RsaSecret::from_pem(crate::public_key::DOCTOR)?.public();
+    let xwing = Some(craft::PUBLIC.clone());
+    let seal = |reader: EncryptionKey| DelegatedKeys::hand_on(&links, &DIRECTORY, links.classes(), &reader);
+    let blocks = [seal(reader.clone().into())?, seal(EncryptionKey::new(reader, xwing))?];
+    Ok(blocks.map(|block| block.to_bytes().to_vec()).into())
 }

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 use emr_core::cid::cid_of;
 use emr_core::{AccountIndex, Cid, Class, Codec};
 use emr_crypto::{
-    AuthoredRecord, EpochKeyring, Manifest, OpenedRecord, PatientDirectory, RsaSecret, SealedRecord, SigningContext,
+    AuthoredRecord, EncryptionKey, EpochKeyring, Manifest, OpenedRecord, PatientDirectory, RsaSecret, SealedRecord,
+    SigningContext,
 };
 
 use crate::craft::{self, Open};
@@ -30,8 +31,7 @@ static HONEST: LazyLock<Honest> = LazyLock::new(|| {
         signature: author.sign_pss(SigningContext::AUTHORSHIP, &authorship),
         authorship,
         author: AccountIndex::new(7).expect("an account"),
-        author_key: author.public(),
-        author_salt: None,
+        author_key: EncryptionKey::from(author.public()).committed(None),
         commitment_seed: [2; 32],
         attachments: Vec::new(),
     };

@@ -1,7 +1,7 @@
 //! An identity file. The cost of the passphrase is always the lowest one: what the header says of it is checked before any work.
 
 use emr_core::Role;
-use emr_crypto::{Identity, IdentityFile, IdentityFileError, RsaSecret, ScryptCost};
+use emr_crypto::{EncryptionSecret, Identity, IdentityFile, IdentityFileError, KeyProfile, RsaSecret, ScryptCost};
 use secrecy::SecretString;
 
 /// The position of log2 N.
@@ -24,6 +24,10 @@ pub(crate) fn check(data: &[u8]) -> bool {
 }
 
 pub(crate) fn seeds() -> crate::Seeds {
-    let identity = Identity::with_rsa(Role::Doctor, RsaSecret::from_pem(crate::public_key::DOCTOR)?);
-    Ok(vec![IdentityFile::seal(&identity, &SecretString::from("passphrase"), ScryptCost::Development)?])
+    let rsa = || RsaSecret::from_pem(crate::public_key::DOCTOR);
+    let alone = Identity::with_rsa(Role::Doctor, rsa()?, KeyProfile::RsaAlone);
+    let next = EncryptionSecret::with_rsa(rsa()?, KeyProfile::Hybrid);
+    let rotated = alone.clone().with_next_rollup_key().with_next_encryption(next).rotated().ok_or("begun")?;
+    let seal = |identity| IdentityFile::seal(identity, &SecretString::from("passphrase"), ScryptCost::Development);
+    Ok(vec![seal(&alone)?, seal(&rotated)?])
 }

@@ -103,6 +103,6 @@ pub fn at_most(error: &impl std::fmt::Display, longest: usize) {
 }
 
 /// The longest input that is tried, in bytes. `cargo xtask soak fuzz` says it to libFuzzer.
-pub const LONGEST: usize = 4096;
+pub const LONGEST: usize = 8192;
 /// The longest error in characters.
 pub const LONGEST_LINE: usize = 300;

@@ -1,9 +1,26 @@
-//! An RSA public key, from a card or an envelope.
+//! A public key, from a card or an envelope: an RSA key, or an encryption key.
 
-use emr_crypto::{RsaPublic, RsaSecret};
+use emr_crypto::{EncryptionKey, KeyWrap, RsaPublic, RsaSecret};
+
+use crate::craft;
 
 /// A key that exists only for tests.
 pub(crate) const DOCTOR: &str = include_str!("../../emr-crypto/tests/fixtures/doctor-2048.pem");
+
+fn check_encryption_key(data: &[u8]) -> bool {
+    match EncryptionKey::from_bytes(data) {
+        Ok(key) => {
+            assert_eq!(key.to_bytes(), data, "one byte form");
+            let wrapped = key.wrap_key(&[7; 32], b"label");
+            assert!(wrapped.algorithm.recipient(&key.public_bytes()).is_ok());
+            true
+        }
+        Err(error) => {
+            crate::one_line(&error);
+            false
+        }
+    }
+}
 
 pub(crate) fn check(data: &[u8]) -> bool {
     match RsaPublic::from_der(data) {
@@ -16,11 +33,13 @@ pub(crate) fn check(data: &[u8]) -> bool {
         }
         Err(error) => {
             crate::one_line(&error);
-            false
+            check_encryption_key(data)
         }
     }
 }
 
 pub(crate) fn seeds() -> crate::Seeds {
-    Ok(vec![RsaSecret::from_pem(DOCTOR)?.public().to_der()])
+    let key = RsaSecret::from_pem(DOCTOR)?.public();
+    let hybrid = EncryptionKey::new(key.clone(), Some(craft::PUBLIC.clone()));
+    Ok(vec![key.to_der(), EncryptionKey::from(key).to_bytes(), hybrid.to_bytes()])
 }

@@ -21,12 +21,12 @@ pub(crate) fn check(data: &[u8]) -> bool {
         blocks.insert(cid, bytes);
         cid
     };
-    let part_key = craft::derive("emr/envelope/sealed-part/v1", &context.to_bytes());
+    let part_key = craft::derive("emr/envelope/sealed-part/v2", &context.to_bytes());
     let record_key = craft::derive("emr/envelope/record/v1", &context.to_bytes());
     let mut content = record.to_vec();
     content.resize(usize::try_from(padded_length(record.len() as u64)).unwrap_or(0).max(4096), 0);
     let mut links = vec![
-        put(vec![0; 80]),
+        put(vec![0; 1168]),
         put(craft::seal(&part_key, [0; 12], b"", &craft::padded(plaintext, 2048))),
         put(craft::seal(&record_key, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1], b"", &content)),
     ];
@@ -42,7 +42,7 @@ pub(crate) fn check(data: &[u8]) -> bool {
             );
             assert_eq!(opened.attachments.len(), attachments.len());
             let (authorship, signature) = (&opened.authorship, &opened.signature);
-            assert!(emr_crypto::verify_authorship(authorship, signature, &opened.author_key).is_ok());
+            assert!(emr_crypto::verify_authorship(authorship, signature, &opened.author_key.rsa).is_ok());
             true
         }
         Err(error) => {
@@ -70,6 +70,7 @@ pub(crate) fn seeds() -> crate::Seeds {
             Bytes::new(&signature),
             7_u32,
             Bytes::new(&der),
+            fixed,
             salt,
             fixed,
             fixed,

@@ -39,7 +39,7 @@ pub(crate) fn run(root: &Path, target: Option<&str>, time: Duration) -> Result<(
             name,
         ]);
         command.args([&found, &committed]).arg("--").arg(format!("-max_total_time={seconds}"));
-        checks::run(command.args(["-max_len=4096", "-rss_limit_mb=1024", "-timeout=20", "-print_final_stats=1"]))?;
+        checks::run(command.args(["-max_len=8192", "-rss_limit_mb=1024", "-timeout=20", "-print_final_stats=1"]))?;
     }
     Ok(())
 }

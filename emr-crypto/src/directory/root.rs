@@ -123,6 +123,11 @@ impl DirectoryRoot {
         self.current[usize::from(class.code())].clone()
     }
 
+    #[cfg(test)]
+    pub(super) fn current(&self) -> [EpochPublicKey; 16] {
+        self.current.clone()
+    }
+
     /// The blocks of the directory besides this root, in the order that [`KeyDirectory::assemble`](crate::KeyDirectory::assemble) takes them.
     /// To keep a directory, a node keeps all of them.
     pub fn links(&self) -> impl Iterator<Item = &Cid> {

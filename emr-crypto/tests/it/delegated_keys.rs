@@ -2,11 +2,11 @@
 
 use emr_core::{Class, ClassMask};
 use emr_crypto::{
-    DecryptionFailed, DelegatedKeys, HandOnError, KeyDirectory, KeyEpoch, MAX_DELEGATED_KEYS_BYTES, Past,
-    PatientDirectory,
+    DecryptionFailed, DelegatedKeys, EncryptionSecret, HandOnError, KeyDirectory, KeyEpoch, MAX_DELEGATED_KEYS_BYTES,
+    Past, PatientDirectory,
 };
 
-use crate::fixtures::{DOCTOR, HOSPITAL, OTHER_DOCTOR, PATIENT, account};
+use crate::fixtures::{DOCTOR, HOSPITAL, OTHER_DOCTOR, PATIENT, account, hybrid};
 
 const DELEGATE: u64 = 7;
 const READER: u64 = 8;
@@ -110,4 +110,41 @@ fn other_bytes_are_refused() {
     assert!(DelegatedKeys::from_bytes(&[bytes, &[0]].concat()).is_err());
     assert!(DelegatedKeys::from_bytes(directory.published().root().to_bytes()).is_err());
     assert!(bytes.len() < MAX_DELEGATED_KEYS_BYTES);
+}
+
+/// The block has one size for all readers with hybrid keys, and the part for the patient one size for all readers.
+#[test]
+fn sizes_do_not_show_the_rsa_key() {
+    let directory = directory();
+    let links = directory.published().links_of(&*DOCTOR).unwrap();
+    let size = |reader: &EncryptionSecret| {
+        let classes = mask(&[Class::Laboratory, Class::Imaging]);
+        DelegatedKeys::hand_on(&links, directory.published(), classes, &reader.public()).unwrap().to_bytes().len()
+    };
+    assert_eq!(size(&HOSPITAL), size(&DOCTOR));
+    assert_eq!(size(&hybrid(OTHER_DOCTOR.rsa())), size(&DOCTOR));
+    assert!(size(&DOCTOR) <= MAX_DELEGATED_KEYS_BYTES, "{}", size(&DOCTOR));
+    // RSA alone: the wrap is shorter, and the name of the algorithm too.
+    assert_eq!(size(&DOCTOR) - size(&OTHER_DOCTOR), 1696 - 256 + 7);
+    let key = handed_on(directory.published(), Class::Laboratory.into()).unwrap();
+    let key = key.reader_key(&directory.keyring(), Class::Laboratory.into()).unwrap();
+    assert!(key.committed(None).is_of(&OTHER_DOCTOR.public()));
+}
+
+/// A hybrid reader, and a delegate with RSA alone.
+#[test]
+fn both_kinds_of_keys_hand_on_and_receive() {
+    let reader = hybrid(OTHER_DOCTOR.rsa());
+    let mut directory = PatientDirectory::create(&*PATIENT);
+    directory.grant(account(DELEGATE), OTHER_DOCTOR.public(), Class::Imaging.into(), Past::Included).unwrap();
+    let published = directory.published();
+    let links = published.links_of(&*OTHER_DOCTOR).unwrap();
+    let keys = DelegatedKeys::hand_on(&links, published, Class::Imaging.into(), &reader.public()).unwrap();
+    let ring = keys.open(&reader, published, Class::Imaging.into()).unwrap();
+    assert_eq!(ring, published.open_for(&*OTHER_DOCTOR).unwrap());
+    // The same RSA key without the X-Wing key opens nothing.
+    assert_eq!(keys.open(&*OTHER_DOCTOR, published, Class::Imaging.into()), Err(DecryptionFailed));
+    let key = keys.reader_key(&directory.keyring(), Class::Imaging.into()).unwrap();
+    assert_eq!(key, reader.public());
+    assert_ne!(key, OTHER_DOCTOR.public());
 }

@@ -6,8 +6,8 @@ use cid::Cid;
 use emr_core::cid::{BlockMismatch, MAX_BLOCK_BYTES, verify_block};
 use emr_core::{Class, RecordSlot, Version};
 use emr_crypto::{
-    AttachmentKey, AuthoredRecord, CHUNK_BYTES, ContentKey, DecryptionFailed, EpochKeyring, KeyEpoch, MAX_RECORD_BYTES,
-    Manifest, OpenError, OpenedRecord, PatientDirectory, RecordContext, SealError, SealedRecord,
+    AttachmentKey, AuthoredRecord, CHUNK_BYTES, ContentKey, DecryptionFailed, EPOCH_WRAP_BYTES, EpochKeyring, KeyEpoch,
+    MAX_RECORD_BYTES, Manifest, OpenError, OpenedRecord, PatientDirectory, RecordContext, SealError, SealedRecord,
 };
 use proptest::prelude::*;
 
@@ -41,6 +41,26 @@ fn a_sealed_record_opens() {
         }
         assert_eq!(sealed.blocks.last().unwrap().0, sealed.manifest);
     }
+}
+
+/// The author's key comes back as it was committed: with the hash of the X-Wing key, and a patient's salt.
+#[test]
+fn the_authors_committed_key_travels_with_the_record() {
+    let directory = PatientDirectory::create(&*PATIENT);
+    for (key, salt) in [(DOCTOR.public(), None), (DOCTOR.rsa().public().into(), None), (DOCTOR.public(), Some([5; 32]))]
+    {
+        let mut authored = authored(b"record".to_vec());
+        authored.author_key = key.committed(salt);
+        let to = directory.published().current_public(CLASS);
+        let sealed = SealedRecord::seal(&authored, &context(CLASS), &to).unwrap();
+        let opened = open(&sealed.manifest, &Blocks::of(&sealed), &directory.keyring()).unwrap();
+        assert_eq!(opened.authored.author_key, authored.author_key);
+        assert_eq!(opened.authored.author_key.kem, key.kem_hash());
+        // wrap, sealed part, one chunk, manifest
+        let sizes: Vec<_> = sealed.blocks.iter().map(|(_, block)| block.len()).collect();
+        assert_eq!(sizes[..3], [EPOCH_WRAP_BYTES, 2048 + 16, 4096 + 16]);
+    }
+    assert_eq!(EPOCH_WRAP_BYTES, 1168);
 }
 
 trait WithSignature {

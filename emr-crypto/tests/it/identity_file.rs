@@ -3,14 +3,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use emr_core::Role;
+use emr_crypto::key_wrap::WrappedKey;
 use emr_crypto::{
-    EncryptionSecret, Identity, IdentityError, IdentityFile, IdentityFileError, KeyProfile, Overwrite, RsaBits,
-    ScryptCost,
+    EncryptionSecret, Identity, IdentityError, IdentityFile, IdentityFileError, KeyProfile, KeyUnwrap, KeyWrap,
+    MAX_FORMER_KEYS, Overwrite, RsaBits, ScryptCost,
 };
 use emr_durable::crash::{ALL, Journal, no_sync};
 use secrecy::SecretString;
 
-use crate::fixtures::DOCTOR;
+use crate::fixtures::{DOCTOR, OTHER_DOCTOR, hybrid};
 
 fn identity() -> Identity {
     Identity::with_encryption(Role::Doctor, DOCTOR.clone())
@@ -41,10 +42,6 @@ fn same(a: &Identity, b: &Identity) -> bool {
 /// The new rollup key is in the file before L1 hears of it, and the old one until the new one counts.
 #[test]
 fn a_rotation_begins_and_ends() {
-    let reopened = |identity: &Identity| {
-        let file = IdentityFile::seal(identity, &passphrase(), ScryptCost::Development).unwrap();
-        IdentityFile::unseal(&file, &passphrase()).unwrap()
-    };
     let before = identity();
     assert!(before.rotated().is_none());
     let begun = reopened(&before.clone().with_next_rollup_key());
@@ -239,4 +236,59 @@ fn it_survives_a_power_cut() -> Result<(), Box<dyn std::error::Error>> {
     assert_eq!(syncs, ["create: file *", "create: folder .", "replace: file *", "replace: folder ."]);
     assert_eq!(journal.unneeded_syncs(&ALL, check), [""; 0]);
     Ok(())
+}
+
+fn wrapped(to: &EncryptionSecret) -> WrappedKey {
+    to.public().wrap_key(&[9; 32], b"context")
+}
+
+fn reopened(identity: &Identity) -> Identity {
+    let file = IdentityFile::seal(identity, &passphrase(), ScryptCost::Development).unwrap();
+    IdentityFile::unseal(&file, &passphrase()).unwrap()
+}
+
+/// New encryption keys are in the file before L1 hears of them. Former ones open what was wrapped to them, at most 16.
+#[test]
+fn encryption_keys_are_replaced_and_former_ones_kept() {
+    let opens = |identity: &Identity, wrapped: &WrappedKey| identity.unwrap_key(wrapped, b"context").is_ok();
+    let mut identity = identity();
+    let mut wraps = vec![wrapped(identity.encryption())];
+    for number in 1..=18 {
+        let next = hybrid(DOCTOR.rsa());
+        wraps.push(wrapped(&next));
+        let begun = identity.clone().with_next_encryption(next.clone());
+        assert!(begun.rotated().is_none(), "encryption keys change together with the rollup key");
+        let begun = begun.with_next_rollup_key().with_next_encryption(hybrid(DOCTOR.rsa()));
+        assert!(begun.next_encryption().is_some_and(|kept| same_keys(kept, &next)), "there is one next pair");
+        assert!(same_keys(begun.encryption(), identity.encryption()));
+        assert!(opens(&begun, &wraps[number]) && opens(&begun, &wraps[number - 1]));
+        identity = begun.rotated().unwrap();
+        assert!(same_keys(identity.encryption(), &next) && identity.next_encryption().is_none());
+        assert_eq!(identity.former().len(), number.min(MAX_FORMER_KEYS));
+    }
+    let identity = reopened(&identity.with_next_rollup_key().with_next_encryption(hybrid(DOCTOR.rsa())));
+    let opened: Vec<_> = wraps.iter().map(|wrapped| opens(&identity, wrapped)).collect();
+    assert_eq!(opened, [[false; 2].as_slice(), &[true; 17]].concat());
+    assert!(identity.next_encryption().is_some());
+    assert_eq!(identity.recipient().public_bytes(), identity.encryption_key().to_bytes());
+}
+
+/// An identity with RSA alone gets an X-Wing key beside the same RSA key. What was wrapped to RSA alone stays readable.
+#[test]
+fn an_identity_with_rsa_alone_becomes_hybrid() {
+    let before = Identity::with_rsa(Role::Patient, OTHER_DOCTOR.rsa().clone(), KeyProfile::RsaAlone);
+    assert!(before.encryption().xwing().is_none() && before.committed_key().kem.is_none());
+    let next = hybrid(before.rsa());
+    let after = before.clone().with_next_rollup_key().with_next_encryption(next.clone()).rotated().unwrap();
+    assert_eq!(after.rsa().public(), before.rsa().public());
+    assert_eq!(after.committed_key().salt, Some(before.commitment_salt()));
+    assert_ne!(after.committed_key().commitment(), before.committed_key().commitment());
+    assert!(after.committed_key().is_of(&next.public()) && !before.committed_key().is_of(&next.public()));
+    for pair in [before.encryption(), &next] {
+        assert!(after.unwrap_key(&wrapped(pair), b"context").is_ok());
+    }
+    assert!(before.unwrap_key(&wrapped(&next), b"context").is_err());
+    assert!(next.unwrap_key(&wrapped(before.encryption()), b"context").is_err(), "a pair opens one algorithm");
+    let doctor = Identity::with_rsa(Role::Doctor, OTHER_DOCTOR.rsa().clone(), KeyProfile::default());
+    assert!(doctor.encryption().xwing().is_some() && doctor.committed_key().salt.is_none());
 }

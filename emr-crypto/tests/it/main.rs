@@ -17,3 +17,4 @@ mod jwe_libraries;
 mod key_wrap;
 mod login;
 mod rsa_key;
+mod xwing;

@@ -277,7 +277,7 @@ fn rearranged_links_are_refused() -> Outcome {
         &|links| links.segments.push(links.sections[0]),
         &|links| links.sections[1] = raw,
         &|links| links.segments[1] = raw,
-        &|links| links.readers[1] = foreign(Codec::DagCbor, 0),
+        &|links| links.readers[1] = raw,
         &|links| links.sections = (0..65).map(|number| foreign(Codec::DagCbor, number)).collect(),
         &|links| links.segments = (0..258).map(|number| foreign(Codec::DagCbor, number)).collect(),
     ];

@@ -2,7 +2,7 @@
 
 use emr_core::Role;
 use emr_crypto::{
-    Identity, RsaSecret,
+    Identity, KeyProfile, RsaSecret,
     backup::{BackupError, BackupKey, id_of},
 };
 
@@ -29,6 +29,7 @@ pub(crate) fn check(data: &[u8]) -> bool {
 }
 
 pub(crate) fn seeds() -> crate::Seeds {
-    let identity = Identity::with_rsa(Role::Doctor, RsaSecret::from_pem(crate::public_key::DOCTOR)?);
+    let identity =
+        Identity::with_rsa(Role::Doctor, RsaSecret::from_pem(crate::public_key::DOCTOR)?, KeyProfile::RsaAlone);
     Ok(vec![BackupKey::from_words(WORDS)?.seal(&identity).file().to_vec()])
 }

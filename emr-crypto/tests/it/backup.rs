@@ -7,16 +7,16 @@ use emr_core::Role;
 use emr_crypto::backup::{
     BackupError, BackupKey, KeyShare, Scheme, SealedBackup, ShareError, SharesError, WordsError, id_of,
 };
-use emr_crypto::{Identity, IdentityFile, RsaBits, RsaSecret, ScryptCost};
+use emr_crypto::{Identity, IdentityFile, KeyProfile, RsaBits, RsaSecret, ScryptCost};
 use proptest::prelude::*;
 use secrecy::SecretString;
 
-use crate::fixtures::DOCTOR;
+use crate::fixtures::rsa::DOCTOR;
 
 type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 
 fn identity() -> Identity {
-    Identity::with_rsa(Role::Doctor, DOCTOR.clone()).with_next_rollup_key()
+    Identity::with_rsa(Role::Doctor, DOCTOR.clone(), KeyProfile::Hybrid).with_next_rollup_key()
 }
 
 fn made() -> SealedBackup {
@@ -370,7 +370,7 @@ fn one_share_fewer_tells_nothing() -> TestResult {
 /// Identities of every size fit, and a generated one comes back.
 #[test]
 fn a_generated_identity_comes_back() -> TestResult {
-    let identity = Identity::with_rsa(Role::Patient, RsaSecret::generate(RsaBits::MAX));
+    let identity = Identity::with_rsa(Role::Patient, RsaSecret::generate(RsaBits::MAX), KeyProfile::Hybrid);
     let backup = BackupKey::generate().seal(&identity);
     assert!(backup.file().len() < emr_crypto::backup::MAX_BACKUP_BYTES / 8);
     assert!(same(&backup.key().open(backup.file())?, &identity)?);

@@ -7,7 +7,7 @@ use data_encoding::BASE64;
 use emr_crypto::{EncryptedPem, RsaKeyError};
 use secrecy::SecretString;
 
-use crate::fixtures::{OTHER_DOCTOR, fixture};
+use crate::fixtures::{fixture, rsa::OTHER_DOCTOR};
 
 type TestResult<T = ()> = Result<T, Box<dyn Error>>;
 

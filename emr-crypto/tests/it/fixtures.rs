@@ -21,6 +21,17 @@ fn secret(pem: &[u8]) -> RsaSecret {
     RsaSecret::from_pem(std::str::from_utf8(pem).unwrap()).unwrap()
 }
 
+/// The RSA keys alone.
+pub(crate) mod rsa {
+    use super::*;
+
+    pub(crate) static PATIENT: LazyLock<RsaSecret> = LazyLock::new(|| secret(fixture!("patient-3072.pem")));
+    pub(crate) static DOCTOR: LazyLock<RsaSecret> = LazyLock::new(|| secret(fixture!("doctor-3072.pem")));
+    /// The file is in PKCS#1 form.
+    pub(crate) static OTHER_DOCTOR: LazyLock<RsaSecret> = LazyLock::new(|| secret(fixture!("doctor-2048.pem")));
+    pub(crate) static HOSPITAL: LazyLock<RsaSecret> = LazyLock::new(|| secret(fixture!("hospital-4096.pem")));
+}
+
 /// An RSA key with a new X-Wing key.
 pub(crate) fn hybrid(rsa: &RsaSecret) -> EncryptionSecret {
     EncryptionSecret::with_rsa(rsa.clone(), KeyProfile::Hybrid)

@@ -6,7 +6,8 @@ use emr_crypto::{
 };
 use serde_json::{Value, json};
 
-use crate::fixtures::{DOCTOR, HOSPITAL, OTHER_DOCTOR, PATIENT, fixture};
+use crate::fixtures::fixture;
+use crate::fixtures::rsa::{DOCTOR, HOSPITAL, OTHER_DOCTOR, PATIENT};
 
 type TestResult = Result<(), Box<dyn std::error::Error>>;
 

@@ -7,7 +7,8 @@ use emr_crypto::{GeneralJweError, RsaPublic, RsaSecret, open_general, seal_gener
 use emr_testkit::part::{JoseLibrary, JoseName};
 use serde_json::Value;
 
-use crate::fixtures::{DOCTOR, HOSPITAL, OTHER_DOCTOR, PATIENT, fixture};
+use crate::fixtures::fixture;
+use crate::fixtures::rsa::{DOCTOR, HOSPITAL, OTHER_DOCTOR, PATIENT};
 
 type TestResult<T = ()> = Result<T, Box<dyn std::error::Error>>;
 

@@ -49,11 +49,11 @@ fn crafted(parts: &[&[u8]]) -> Option<(Vec<u8>, Vec<Vec<u8>>)> {
     let segments: Vec<ByteBuf> = segments.iter().take(256).map(seal).collect();
     let mut blocks = vec![encoded(&[section(reader, &aad)]), encoded(&segments)];
     if !list.is_empty() {
-        blocks.push(craft::seal(&KEY, [0; 12], &aad, &craft::padded(list, 2048)));
+        blocks.push(encoded(&[ByteBuf::from(craft::seal(&KEY, [0; 12], &aad, &craft::padded(list, 2048)))]));
     }
     let sections = vec![cid_of(Codec::DagCbor, &blocks[0])];
     let segments = vec![cid_of(Codec::DagCbor, &blocks[1])];
-    let readers: Vec<Cid> = blocks[2..].iter().map(|block| cid_of(Codec::Raw, block)).collect();
+    let readers: Vec<Cid> = blocks[2..].iter().map(|block| cid_of(Codec::DagCbor, block)).collect();
     let owner = section(owner, &Sha256::digest(encoded(&(&classes, &sections, &segments, &readers))));
     Some((encoded(&Node { owner, classes, readers, sections, version: 2, segments }), blocks))
 }

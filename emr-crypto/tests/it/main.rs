@@ -16,5 +16,6 @@ mod jwe_general;
 mod jwe_libraries;
 mod key_wrap;
 mod login;
+mod observer;
 mod rsa_key;
 mod xwing;

@@ -35,8 +35,17 @@ pub struct Options {
     /// File whose first line is the passphrase [otherwise: EMR_PASSPHRASE, or a prompt]
     #[arg(long, global = true, env = "EMR_PASSPHRASE_FILE", hide_env_values = true, value_name = "FILE")]
     pub passphrase_file: Option<PathBuf>,
-    /// Where the passphrase is, instead of a file: in the keyring of the operating system, where `identity keyring store` put it
-    #[arg(long, global = true, env = "EMR_PASSPHRASE_FROM", hide_env_values = true, value_name = "WHERE", value_enum)]
+    /// `keyring`: the passphrase is in the keyring of the operating system, where `identity keyring store` put it
+    #[arg(
+        long,
+        global = true,
+        env = "EMR_PASSPHRASE_FROM",
+        hide_env_values = true,
+        value_name = "WHERE",
+        value_enum,
+        // Descriptions of values would make the help of every command twice as long.
+        hide_possible_values = true
+    )]
     pub passphrase_from: Option<PassphraseSource>,
     /// Use no other chain than this one. Needed for a chain that is not a development chain; your hospital must prove there
     /// with the setup of a ceremony

@@ -179,8 +179,13 @@ fn each_line_in_its_class(world: &World, id: &str) -> TestResult {
     let import =
         ["--json", "import", "--ndjson", "auto", "--patient", "patient.json", "--class", "auto", "--fhir-patient", id];
     // The doctor may write summaries only: nothing of another class is written for them.
-    let refused = world.doctor(&import)?.failed(4)?;
-    assert!(refused.contains("no grant allows you to write"), "{refused}");
+    let refused = world.doctor(&import)?;
+    assert_eq!((refused.exit, refused.stdout.as_str()), (Some(4), ""), "{refused:?}");
+    assert!(refused.stderr.contains("mental-health: Condition in Condition.ndjson:1, because of"), "{refused:?}");
+    assert!(refused.stderr.contains("no grant allows you to write laboratory records"), "{refused:?}");
+    let none: Value = serde_json::from_str(&world.patient(&["--json", "records"])?.done()?)?;
+    let classes = |list: &Value| list["records"].to_string().matches("mental-health").count();
+    assert_eq!(classes(&none), 0, "{none}");
     let terms = ["--class", "condition,laboratory,mental-health", "--rights", "read,write", "--until", "2100-01-31"];
     world.patient(&[&["grant", "doctor.json"][..], &terms].concat())?.done()?;
     let imported: Value = serde_json::from_str(&world.doctor(&import)?.done()?)?;

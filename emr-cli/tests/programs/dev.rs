@@ -38,7 +38,7 @@ fn set_up(world: &World) -> TestResult {
     forged["rsa"] = other["rsa"].clone();
     fs::write(world.at("forged.json"), forged.to_string())?;
     let refused = world.hospital(&["registrar", "admit", "forged.json"])?.failed(6)?;
-    assert!(refused.contains("its RSA key differs"), "{refused}");
+    assert!(refused.contains("its encryption key differs"), "{refused}");
     let admitted = world.hospital(&["registrar", "admit", "doctor-0.json"])?.done()?;
     assert!(admitted.starts_with("doctor 2 of hospital 1 is admitted, with the keys of this card"), "{admitted}");
     world.hospital(&["registrar", "admit", "doctor-0.json"])?.failed(4)?;

@@ -272,12 +272,18 @@ fn the_passphrase_is_kept_in_a_keyring() -> TestResult {
         without_passphrase(&world, "emr-patient", "patient", &arguments)
     };
     let backup = |file| ["backup", "--words", "-o", file];
-    let empty = from_keyring(&backup("never"))?;
-    if empty.stderr.contains("the keyring of this system cannot be used") {
-        eprintln!("skipped: {}", empty.stderr);
+    let empty = from_keyring(&backup("never"))?.failed(8)?;
+    let unusable = "the keyring of this system cannot be used";
+    // In some containers the kernel lets nobody store a key, or read it from another process. Then each command says what to do instead.
+    let stored = world.patient(&["identity", "keyring", "store"])?;
+    let first = from_keyring(&backup("probe"))?;
+    if let Some(refused) = [stored, first].into_iter().find(|said| said.stderr.contains(unusable)) {
+        assert!(refused.failed(8)?.contains("give --passphrase-file instead"));
+        assert!(!world.at("never").exists());
         return Ok(());
     }
-    assert!(empty.failed(8)?.contains("`identity keyring store`"));
+    without_passphrase(&world, "emr-patient", "patient", &["identity", "keyring", "remove"])?.done()?;
+    assert!(empty.contains("`identity keyring store`"));
     let wrong = world.patient(&["--passphrase-file", "wrong", "identity", "keyring", "store"])?.failed(8)?;
     assert!(wrong.contains("wrong passphrase"), "{wrong}");
     from_keyring(&backup("never"))?.failed(8)?;

@@ -15,7 +15,10 @@ const PATIENT: &str = "{\"resourceType\":\"Patient\",\"id\":\"p-1\"}";
 /// Writes a PEM public key.
 fn keep_key(world: &World, file: &str, key: &RsaPublic) -> TestResult {
     let spki = data_encoding::BASE64.encode(&key.to_der());
-    Ok(fs::write(world.at(file), format!("-----BEGIN PUBLIC KEY-----\n{spki}\n-----END PUBLIC KEY-----\n"))?)
+    // RFC 7468: lines of 64 characters, as OpenSSL writes them.
+    let lines: Vec<&str> = spki.as_bytes().chunks(64).map(std::str::from_utf8).collect::<Result<_, _>>()?;
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", lines.join("\n"));
+    Ok(fs::write(world.at(file), pem)?)
 }
 
 /// The RSA key that a card shows.

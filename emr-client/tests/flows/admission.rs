@@ -35,11 +35,13 @@ async fn only_the_keys_on_the_card_are_admitted() -> TestResult {
 
     // The registration has other keys than the card that the person shows.
     let other = handed_over(&scene.registered(DOCTOR).await?);
-    let lies: [(&str, Lie); 5] = [
+    let lies: [(&str, Lie); 7] = [
         ("account", |card, other| card.account = other.account),
         ("role", |card, _| card.role = Role::Hospital),
         ("rollup key", |card, other| (card.key_x, card.key_y) = (other.key_x, other.key_y)),
-        ("RSA key", |card, other| card.rsa.clone_from(&other.rsa)),
+        ("encryption key", |card, other| card.rsa.clone_from(&other.rsa)),
+        ("encryption key", |card, other| card.xwing.clone_from(&other.xwing)),
+        ("encryption key", |card, _| card.xwing = None),
         ("rollup key", |card, other| *card = Card { account: None, ethereum: card.ethereum, ..other.clone() }),
     ];
     for (differs, lie) in lies {

@@ -113,7 +113,8 @@ impl Model {
             Ok(directory) => Ok(directory),
             Err(_) => self.scene.grant(64, DOCTORS[0]).await,
         };
-        self.holds(None, vec![changed?]);
+        let blocks = self.scene.directory_blocks(&changed?);
+        self.holds(None, blocks);
         Ok(())
     }
 
@@ -139,12 +140,14 @@ impl Model {
             }
             6 => {
                 if let Ok(directory) = self.scene.revoke(64).await {
-                    self.holds(None, vec![directory]);
+                    let blocks = self.scene.directory_blocks(&directory);
+                    self.holds(None, blocks);
                 }
             }
             7 => {
                 if let Ok(directory) = self.scene.grant(64, DOCTORS[0]).await {
-                    self.holds(None, vec![directory]);
+                    let blocks = self.scene.directory_blocks(&directory);
+                    self.holds(None, blocks);
                 }
             }
             8 => {
@@ -259,7 +262,7 @@ impl Model {
         self.scene.sweep().await?;
         let left = self.scene.stored()?;
         let (used, directories) = self.scene.engine.mempool.used(&self.scene.principal(PATIENT))?;
-        if left.len() != 1 || !used.is_empty() || directories.blocks != 4 {
+        if left.len() != 4 || !used.is_empty() || directories.blocks != 4 {
             return Err(format!("left: {left:?}, used: {used:?}, directories: {directories:?}").into());
         }
         self.check()

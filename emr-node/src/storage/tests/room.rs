@@ -151,14 +151,14 @@ async fn the_directories_of_one_patient_are_bounded() -> Outcome {
 async fn the_least_room_of_every_patient_is_kept_free() -> Outcome {
     let quotas = Quotas {
         directories: Usage { bytes: 4 * MIB, blocks: 1024 },
-        least_directories: Usage { bytes: 32 << 10, blocks: 16 },
+        least_directories: Usage { bytes: 128 << 10, blocks: 16 },
         least_patients: 10,
         kept_free: Usage { bytes: MIB, blocks: 0 },
         ..Quotas::DEFAULT
     };
     let others = 60;
     let mut scene = Scene::with_patients(others, quotas).await?;
-    scene.leave(3 * MIB);
+    scene.leave(9 * MIB);
     for who in OTHERS..OTHERS + others {
         while scene.upload_as(who, Codec::DagCbor, &junk_segments(20 << 10), 20 << 10).await.is_ok() {}
     }

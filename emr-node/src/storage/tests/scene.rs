@@ -1,6 +1,11 @@
 //! The parts of the tests, and what people do with them.
 
-use std::{collections::BTreeSet, error::Error, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    error::Error,
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use alloy::{primitives::Address, signers::local::PrivateKeySigner};
 use emr_api::{Receipt, StoredAt, Submission};
@@ -109,6 +114,8 @@ pub(super) struct Scene {
     patient_key: u64,
     /// How many derivations from a snapshot were compared with one from the first batch.
     pub(super) compared: usize,
+    /// The blocks of each directory that was uploaded, by its root.
+    directories: Mutex<BTreeMap<Cid, Vec<Cid>>>,
 }
 
 impl Scene {
@@ -164,6 +171,7 @@ impl Scene {
             fresh: 0,
             patient_key: PATIENT,
             compared: 0,
+            directories: Mutex::default(),
         };
         for (position, doctor) in (0..).zip(DOCTORS) {
             scene.grant(64 + position, doctor).await?;
@@ -305,6 +313,12 @@ impl Scene {
 
     pub(super) async fn pins(&self) -> Outcome<BTreeSet<Cid>> {
         Ok(self.store.pins().await?)
+    }
+
+    /// All blocks of a directory that the patient uploaded, also the root.
+    pub(super) fn directory_blocks(&self, root: &Cid) -> Vec<Cid> {
+        let known = self.directories.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(root).cloned().unwrap_or_default()
     }
 
     /// The blocks on the disk.

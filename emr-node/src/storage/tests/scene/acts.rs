@@ -141,6 +141,8 @@ impl Scene {
             self.upload_as(PATIENT, Codec::DagCbor, bytes, bytes.len() as u64).await?;
         }
         let cid = directory.published().cid();
+        let blocks = directory.published().blocks().map(|(cid, _)| cid).collect();
+        self.directories.lock().unwrap_or_else(PoisonError::into_inner).insert(cid, blocks);
         Ok((cid, DirectoryCommitment::of(&cid)))
     }
 

@@ -13,6 +13,9 @@ use emr_crypto::{
 
 type Anything = Box<dyn std::error::Error>;
 
+const ROUNDS: usize = 3;
+const ROUND: Duration = Duration::from_millis(60);
+
 /// The time that the processor worked for this program; on other systems than Linux, the time that passed.
 fn now(start: Instant) -> Duration {
     let times = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
@@ -20,16 +23,22 @@ fn now(start: Instant) -> Duration {
     worked.map_or_else(|| start.elapsed(), Duration::from_nanos)
 }
 
-/// Runs a step three times. Returns the shortest time in milliseconds, and the last result.
+/// Runs a step for a while, several times. Returns the shortest average in milliseconds, and the last result. Steps are repeated because the
+/// system counts a thread's time in ticks of some milliseconds.
 fn timed<T>(mut step: impl FnMut() -> T) -> (f64, T) {
     let start = Instant::now();
-    let mut run = || {
+    let mut result = step();
+    let mut shortest = Duration::MAX;
+    for _ in 0..ROUNDS {
         let before = now(start);
-        let result = step();
-        ((now(start) - before).as_secs_f64() * 1000.0, result)
-    };
-    let (first, second, (third, result)) = (run().0, run().0, run());
-    (first.min(second).min(third), result)
+        let mut steps = 0;
+        while now(start) - before < ROUND {
+            result = step();
+            steps += 1;
+        }
+        shortest = shortest.min((now(start) - before) / steps);
+    }
+    (shortest.as_secs_f64() * 1000.0, result)
 }
 
 /// The shortest and the longest time that one of these readers takes to find and open their section. Sections are in random order.

@@ -12,6 +12,9 @@ use crate::{DecryptionFailed, random};
 /// Bytes that [`seal`] adds to a plaintext: the encapsulated key and a tag.
 pub(crate) const OVERHEAD_BYTES: usize = ENCAPSULATED_BYTES + 16;
 
+/// Secret bytes that both sides of a context can export.
+pub(crate) type Exported = Zeroizing<[u8; 32]>;
+
 /// Encrypts one message. Returns the encapsulated key followed by the ciphertext.
 pub(crate) fn seal(public: &XWingPublic, info: &[u8], aad: &[u8], plaintext: &[u8]) -> Vec<u8> {
     seal_and_export(public, info, aad, plaintext, None).0
@@ -24,7 +27,7 @@ pub(crate) fn seal_and_export(
     aad: &[u8],
     plaintext: &[u8],
     exporter: Option<&[u8]>,
-) -> (Vec<u8>, Zeroizing<[u8; 32]>) {
+) -> (Vec<u8>, Exported) {
     let public = <XWing as Kem>::PublicKey::from_bytes(public.as_bytes()).expect("checked when the key was read");
     let (encapsulated, mut context) = hpke::setup_sender_with_rng::<ChaCha20Poly1305, HkdfSha256, XWing>(
         &OpModeS::Base,
@@ -58,7 +61,7 @@ pub(crate) fn open_and_export(
     aad: &[u8],
     sealed: &[u8],
     exporter: Option<&[u8]>,
-) -> Result<(Zeroizing<Vec<u8>>, Zeroizing<[u8; 32]>), DecryptionFailed> {
+) -> Result<(Zeroizing<Vec<u8>>, Exported), DecryptionFailed> {
     let (encapsulated, ciphertext) = sealed.split_at_checked(ENCAPSULATED_BYTES).ok_or(DecryptionFailed)?;
     let encapsulated = <XWing as Kem>::EncappedKey::from_bytes(encapsulated).map_err(|_| DecryptionFailed)?;
     let secret = <XWing as Kem>::PrivateKey::from_bytes(secret.seed()).map_err(|_| DecryptionFailed)?;

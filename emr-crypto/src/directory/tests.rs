@@ -253,6 +253,9 @@ fn rearranged_sections_are_refused() -> Outcome {
     Ok(())
 }
 
+/// Changes links, and their blocks.
+type Change<'a> = &'a dyn Fn(&mut Vec<Cid>, &mut Vec<Vec<u8>>);
+
 /// Links are of their kind, there once, and not more than the limits allow. Whole blocks that are swapped, left out or taken from another
 /// directory are noticed by the owner, and segments by the readers too.
 #[test]
@@ -288,7 +291,7 @@ fn rearranged_links_are_refused() -> Outcome {
 
     // Blocks of the list of readers, and of segments (sections: the test above).
     let expected = directory.open_for(&reader)?;
-    let attempt = |change: &dyn Fn(&mut Vec<Cid>, &mut Vec<Vec<u8>>), of_readers: bool| {
+    let attempt = |change: Change<'_>, of_readers: bool| {
         let mut links = links();
         let (from, to) = if of_readers { (5, 8) } else { (3, 5) };
         let mut blocks = directory.blocks[from..to].to_vec();
@@ -308,7 +311,7 @@ fn rearranged_links_are_refused() -> Outcome {
         links[1] = other.root.links.readers[1];
         blocks[1].clone_from(&other.blocks[6]);
     };
-    for change in [&swap as &dyn Fn(&mut Vec<Cid>, &mut Vec<Vec<u8>>), &drop_last, &readers_of_other] {
+    for change in [&swap as Change<'_>, &drop_last, &readers_of_other] {
         let changed = attempt(change, true)?;
         assert_eq!(changed.open_for(&reader)?, expected, "the list is the owner's");
         assert!(PatientDirectory::open(changed, &owner).is_err());

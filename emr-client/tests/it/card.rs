@@ -152,7 +152,9 @@ fn what_is_not_a_card_is_refused() {
         good.replace("\"account\": 2", "\"account\": 16777216"),
         good.replace("\"chain_id\"", "\"chain\""),
         good.replace("\"rsa\": \"", "\"rsa\": \"!"),
-        format!("{good}{}", " ".repeat(4096)),
+        good.replace("\"xwing\": \"", "\"xwing\": \"!"),
+        good.replace("\"rsa\"", "\"xrsa\""),
+        format!("{good}{}", " ".repeat(8192)),
         "[".repeat(4000),
     ] {
         let refused = Card::from_json(bad.as_bytes());

@@ -402,7 +402,7 @@ fn a_card_is_compared_with_author_and_patient() -> TestResult {
         assert_eq!(checked.compare(&card), Err(DisclosedError::Card(error)));
     };
     forged(Card { account: Some(account(DOCTOR)), ..WORLD.card(OTHER) }, "rollup key");
-    forged(Card { rsa: WORLD.card(OTHER).rsa, ..WORLD.card(DOCTOR) }, "RSA key");
+    forged(Card { rsa: WORLD.card(OTHER).rsa, ..WORLD.card(DOCTOR) }, "encryption key");
     forged(Card { account: Some(account(DOCTOR)), ..WORLD.card(PATIENT) }, "role");
     forged(Card { account: Some(account(PATIENT)), ..WORLD.card(DOCTOR) }, "role");
     let elsewhere = Card { chain_id: 1, ..WORLD.card(DOCTOR) };

@@ -82,7 +82,7 @@ fn is_affordable(derivation: &Kdf) -> bool {
         Kdf::Pbkdf2(parameters) => parameters.iteration_count <= MOST_ROUNDS,
         Kdf::Scrypt(parameters) => {
             let (n, r) = (parameters.cost_parameter, u64::from(parameters.block_size));
-            let blocks = u64::from(n).saturating_mul(r);
+            let blocks = n.saturating_mul(r);
             blocks.saturating_mul(128) <= MOST_MEMORY
                 && blocks.saturating_mul(u64::from(parameters.parallelization)) <= MOST_WORK
         }

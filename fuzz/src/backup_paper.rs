@@ -19,8 +19,8 @@ pub(crate) fn check(data: &[u8]) -> bool {
         let printed = key.to_words();
         assert!(printed.split(' ').eq(text.to_ascii_lowercase().split_whitespace()), "one form");
     }
-    share.as_ref().err().iter().for_each(|error| crate::one_line(error));
-    words.as_ref().err().iter().for_each(|error| crate::one_line(error));
+    share.as_ref().err().iter().for_each(crate::one_line);
+    words.as_ref().err().iter().for_each(crate::one_line);
     share.is_ok() || words.is_ok()
 }
 

@@ -99,7 +99,10 @@ fn timed<T>(times: u32, mut call: impl FnMut() -> T) -> f64 {
     ((cpu_time() - began) / times).as_secs_f64()
 }
 
-fn sealed(bytes: &[u8]) -> Result<(AttachmentKey, HashMap<Cid, Vec<u8>>), Box<dyn Error>> {
+/// An attachment's key and its blocks.
+type Sealed = (AttachmentKey, HashMap<Cid, Vec<u8>>);
+
+fn sealed(bytes: &[u8]) -> Result<Sealed, Box<dyn Error>> {
     let mut blocks = HashMap::new();
     let put = |cid, block: Vec<u8>| {
         blocks.insert(cid, block);

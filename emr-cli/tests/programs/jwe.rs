@@ -125,7 +125,7 @@ fn lines_of_others(world: &World) -> TestResult {
     for (content_type, file) in [("application/fhir+ndjson", "lines.jwe"), ("application/fhir+json", "relabelled.jwe")]
     {
         let content = format!("{PATIENT}\n{own}\n{other}\n");
-        fs::write(world.at(file), seal_general(&[doctor.clone()], content_type, content.as_bytes())?)?;
+        fs::write(world.at(file), seal_general(std::slice::from_ref(&doctor), content_type, content.as_bytes())?)?;
         let said = world.doctor(&["import", "--jwe", file, "--patient", "patient.json", "--class", "summary"])?;
         assert_eq!(said.exit, Some(3), "{said:?}");
         assert!(said.stdout.contains(&format!("refused {file}:3: Observation.subject is Patient/other")), "{said:?}");
@@ -167,7 +167,7 @@ fn refused_files(world: &World) -> TestResult {
         |file: &str| world.doctor(&["import", "--jwe", file, "--patient", "patient.json", "--class", "summary"]);
     let doctor = key_of(world, "doctor.json")?;
     let seal = |file: &str, content_type: &str, content: &str| -> TestResult {
-        Ok(fs::write(world.at(file), seal_general(&[doctor.clone()], content_type, content.as_bytes())?)?)
+        Ok(fs::write(world.at(file), seal_general(std::slice::from_ref(&doctor), content_type, content.as_bytes())?)?)
     };
     let others = import("doctors.jwe")?.failed(3)?;
     assert!(others.contains("doctors.jwe: the JWE cannot be opened with this key"), "{others}");

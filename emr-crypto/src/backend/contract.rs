@@ -234,7 +234,8 @@ fn altered_signatures_do_not_verify<A: Backend, B: Backend>() -> Outcome {
     let (public, secret, digest) = (key.to_public_key(), ready::<A>(key)?, [8; 32]);
     let [pss, pkcs1] = [secret.sign_pss(&digest), secret.sign_pkcs1v15(&digest)].map(Option::unwrap_or_default);
     let other = RsaPrivateKey::from_pkcs8_pem(include_str!("../../tests/fixtures/patient-3072.pem"))?.to_public_key();
-    let changes: [(&str, fn(Vec<u8>) -> Vec<u8>); 6] = [
+    type Change = fn(Vec<u8>) -> Vec<u8>;
+    let changes: [(&str, Change); 6] = [
         ("one bit", |mut signature| {
             signature[200] ^= 4;
             signature

@@ -6,7 +6,7 @@ use super::*;
 
 /// Room for 64 MiB of all links, whatever is stored.
 fn spare(scene: &Scene) -> TestResult<u64> {
-    let stored = scene.links.store.write(|transaction| super::super::store::stored_bytes(transaction))?;
+    let stored = scene.links.store.write(super::super::store::stored_bytes)?;
     Ok((512 << 20) - stored)
 }
 

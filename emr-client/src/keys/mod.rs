@@ -106,7 +106,7 @@ pub trait Signer: Debug + Send + Sync {
 /// Unwraps, as a participant, keys of directories and of records that the participant wrote.
 pub trait Decryptor: Debug + Send + Sync {
     /// Unwraps a key. Returns `None` if the key was wrapped to somebody else, with another algorithm or in another
-    /// context, or was altered.
+    /// context, or was altered. In an empty context it is the key of a JWE, which RSA alone unwraps.
     ///
     /// # Errors
     /// [`KeyError`] if the keys cannot be used or refuse.

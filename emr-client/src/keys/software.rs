@@ -7,7 +7,7 @@ use alloy::{
 use emr_core::Role;
 use emr_crypto::{
     EncryptionKey, Identity, LoginMessage, SigningContext,
-    key_wrap::{KeyUnwrap, WrappedKey},
+    key_wrap::{Algorithm, KeyUnwrap, WrappedKey},
 };
 use emr_rollup::{
     operation::{Domain, Operation},
@@ -77,6 +77,11 @@ impl Signer for Identity {
 
 impl Decryptor for Identity {
     fn unwrap_key(&self, wrapped: &WrappedKey, context: &[u8]) -> Result<Option<Zeroizing<[u8; 32]>>, KeyError> {
+        // A hybrid key opens no wrap of RSA alone, except that of a JWE, which has no context. What this system wraps always has one.
+        if wrapped.algorithm == Algorithm::RsaOaep256 && context.is_empty() {
+            let keys = [self.encryption()].into_iter().chain(self.former());
+            return Ok(keys.map(|pair| pair.rsa().unwrap_key(wrapped, b"")).find_map(Result::ok));
+        }
         Ok(KeyUnwrap::unwrap_key(self, wrapped, context).ok())
     }
 }

@@ -215,7 +215,7 @@ async fn who_uses_a_patients_space_is_shown_to_the_patient() -> Outcome {
     assert_eq!((writer.account, writer.slots, writer.slot_limit), (accounts.doctor, 1, 4096));
     assert_eq!((writer.used.blocks, writer.used.bytes), (2, 10 + 42));
     assert_eq!(writer.limit.bytes, 2 << 30);
-    assert_eq!((view.limit.bytes, view.directories.blocks), (8 << 30, 1));
+    assert_eq!((view.limit.bytes, view.directories.blocks), (8 << 30, 4));
     scene.node.shutdown().await;
     Ok(())
 }
